@@ -1,0 +1,2 @@
+//! Token core.
+#![no_std]
