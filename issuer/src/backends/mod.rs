@@ -1,0 +1,5 @@
+//! What the services stand on: the database, files, the audit log, the system.
+
+pub mod audit;
+pub mod files;
+pub mod store;

@@ -1,0 +1,263 @@
+//! What a realm remembers, behind one trait. SQLite today, PostgreSQL later: both run `contract`.
+
+use std::fmt;
+
+use crate::error::Result;
+use crate::names::UserName;
+
+#[cfg(test)]
+mod contract;
+mod sqlite;
+
+pub use sqlite::{Mode, SqliteStore};
+
+/// A user of the realm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The subject of its tokens.
+    pub name: UserName,
+    /// Whether it may mint.
+    pub locked: bool,
+    /// Sorted, without duplicates. Go into the token's `groups`.
+    pub groups: Vec<String>,
+    /// Sorted, without duplicates. What the user may ask for.
+    pub scopes: Vec<String>,
+    /// Unix seconds.
+    pub created_at: u64,
+}
+
+/// The SHA-256 of an SSH public key's wire form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// An SSH public key that may mint for one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserKey {
+    /// Unique in the realm: one key, one user.
+    pub fingerprint: Fingerprint,
+    /// Whose it is.
+    pub user: UserName,
+    /// The key type's name on the wire, such as `ssh-ed25519`.
+    pub algorithm: String,
+    /// The public key's wire form (RFC 4253 section 6.6).
+    pub blob: Vec<u8>,
+    /// The comment of the key file, printable ASCII; never written to an authorized_keys line.
+    pub comment: String,
+    /// Unix seconds after which it mints no more.
+    pub expires_at: Option<u64>,
+    /// Addresses and CIDRs it may come from; empty: any.
+    pub from: Vec<String>,
+    /// `sk-*` only: sshd asks for a touch.
+    pub require_touch: bool,
+    /// `sk-*` only: sshd asks for a PIN or biometric.
+    pub require_verify: bool,
+    /// Unix seconds.
+    pub added_at: u64,
+}
+
+/// Where a signing key stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyState {
+    /// Published, not signing yet.
+    Next,
+    /// Signs. One for each algorithm.
+    Active,
+    /// Signs no more; published until the last token it signed has lapsed.
+    Retired,
+    /// Left at once; its tokens are revoked.
+    Compromised,
+}
+
+/// What a signing key signs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SigningAlgorithm {
+    /// A shared secret of the `seamless` format; the digest is the realm's.
+    Hmac,
+    /// Ed25519.
+    EdDsa,
+    /// ECDSA on P-256.
+    Es256,
+    /// RSA PKCS #1 v1.5 with SHA-256.
+    Rs256,
+}
+
+/// The public half and the state of a key; the private half is a file under `signing/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigningKey {
+    /// RFC 7638 thumbprint; for a secret a random name.
+    pub kid: String,
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
+    /// Where it stands.
+    pub state: KeyState,
+    /// The public JWK; none for a secret.
+    pub jwk: Option<String>,
+    /// Unix seconds.
+    pub created_at: u64,
+    /// Unix seconds it began to sign.
+    pub activated_at: Option<u64>,
+    /// Unix seconds it stopped to sign.
+    pub retired_at: Option<u64>,
+    /// Unix seconds after which it signs no more.
+    pub expires_at: Option<u64>,
+}
+
+/// A revocation and how long it must be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRevocation {
+    /// Which tokens.
+    pub what: Revoked,
+    /// Unix seconds.
+    pub created_at: u64,
+    /// Unix seconds after which no token it names can still be alive.
+    pub keep_until: u64,
+}
+
+/// Which tokens are revoked. The shapes of the design, security.md "Tokens and policy".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// One token.
+    Jti(String),
+    /// All of a subject issued up to then.
+    Subject {
+        /// The subject.
+        sub: String,
+        /// Unix seconds, inclusive.
+        issued_before: u64,
+    },
+    /// All that this SSH key fetched.
+    SshKey(String),
+    /// All that this signing key signed.
+    Kid(String),
+}
+
+/// One change. A list of them is applied whole or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Makes the user if there is none of that name; leaves one that is there alone.
+    EnsureUser(User),
+    /// Removes the user and all its keys. Fails where there is none.
+    RemoveUser(UserName),
+    /// Fails where there is no such user.
+    SetLocked(UserName, bool),
+    /// Adds and removes; fails where there is no such user.
+    EditGroups {
+        /// Whose.
+        user: UserName,
+        /// Joined.
+        add: Vec<String>,
+        /// Left.
+        remove: Vec<String>,
+    },
+    /// Adds and removes; fails where there is no such user.
+    EditScopes {
+        /// Whose.
+        user: UserName,
+        /// Granted.
+        add: Vec<String>,
+        /// Taken away.
+        remove: Vec<String>,
+    },
+    /// Fails where the fingerprint is there already, under whatever user, and where the user is missing.
+    AddKey(UserKey),
+    /// Fails where there is no such key.
+    RemoveKey(Fingerprint),
+    /// Adds a signing key or replaces the one of that kid. A second active key of one algorithm fails.
+    PutSigningKey(SigningKey),
+    /// Adds a revocation.
+    Revoke(StoredRevocation),
+    /// Forgets the revocations that are past their `keep_until`.
+    ForgetRevocations {
+        /// Unix seconds.
+        now: u64,
+    },
+}
+
+/// Everything that the services ask of a database.
+///
+/// Reads see a committed state. `apply` is one transaction and durable when it returns.
+pub trait Store: Send + Sync {
+    /// The user of that name.
+    fn user(&self, name: &UserName) -> Result<Option<User>>;
+    /// All users by name.
+    fn users(&self) -> Result<Vec<User>>;
+    /// The key with that fingerprint.
+    fn key(&self, fingerprint: &Fingerprint) -> Result<Option<UserKey>>;
+    /// All keys, or one user's, by user and time added.
+    fn keys(&self, user: Option<&UserName>) -> Result<Vec<UserKey>>;
+    /// All signing keys by algorithm and age.
+    fn signing_keys(&self) -> Result<Vec<SigningKey>>;
+    /// All revocations that still count at `now`.
+    fn revocations(&self, now: u64) -> Result<Vec<StoredRevocation>>;
+    /// A number that differs whenever another process or this one has committed a change since.
+    fn version(&self) -> Result<u64>;
+    /// Applies all changes or none. `before_commit` runs inside the transaction, after every change was
+    /// accepted: where it fails (no audit record), nothing has happened.
+    fn apply(&self, changes: &[Change], before_commit: &mut dyn FnMut() -> Result<()>) -> Result<()>;
+}
+
+impl SigningAlgorithm {
+    /// All, in the order they are listed.
+    pub const ALL: [Self; 4] = [Self::Hmac, Self::EdDsa, Self::Es256, Self::Rs256];
+
+    /// The name in files, on the command line and, but for the first, in a JWS header.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hmac => "hmac",
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+        }
+    }
+
+    /// Reads such a name, in any case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|a| a.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+impl KeyState {
+    /// The name in the database and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Active => "active",
+            Self::Retired => "retired",
+            Self::Compromised => "compromised",
+        }
+    }
+
+    /// Reads such a name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Next, Self::Active, Self::Retired, Self::Compromised].into_iter().find(|s| s.as_str() == text)
+    }
+}
+
+impl Fingerprint {
+    /// Of a public key's wire form.
+    #[must_use]
+    pub fn of(blob: &[u8]) -> Self {
+        use sha2::{Digest, Sha256};
+        Self(Sha256::digest(blob).into())
+    }
+
+    /// Reads `SHA256:…` as ssh-keygen prints it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::STANDARD_NO_PAD.decode(text.strip_prefix("SHA256:")?).ok()?;
+        Some(Self(bytes.try_into().ok()?))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    /// `SHA256:…` as ssh-keygen prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use base64::Engine as _;
+        write!(f, "SHA256:{}", base64::engine::general_purpose::STANDARD_NO_PAD.encode(self.0))
+    }
+}
