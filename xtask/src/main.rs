@@ -1,1 +1,53 @@
-fn main(){}
+//! `cargo xtask`: everything that a developer and CI run, with no other set-up than Rust itself.
+
+mod bench;
+mod count;
+mod debian;
+mod deny;
+mod fuzz;
+mod machine;
+mod outcome;
+mod powerset;
+mod process;
+mod stages;
+mod static_build;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND
+
+  test [--only STAGE]... [--system] [--verbose]
+                     run every check and test; sets up what it needs by itself.
+                     Debian packages and throw-away accounts only with --system or CI=true
+  bench [--quick]    measure, and write docs/benchmarks.md
+  fuzz MINUTES       run every fuzz target for its share of the time (needs a nightly toolchain)
+  build-static       the static release build, into target/static/
+
+what is downloaded is kept in $SEAMLESS_TOOLS (default: $XDG_CACHE_HOME/seamless-tools)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test", rest @ ..] => stages::test(rest),
+        ["bench", rest @ ..] => bench::bench(rest),
+        ["fuzz", minutes] => fuzz::fuzz(minutes),
+        ["build-static"] => static_build::build().map(|path| println!("{}", path.display())),
+        // Started by `bench`: a small process of its own, so that no larger child hides the one measured.
+        ["peak-memory", command @ ..] => bench::process::print_peak_memory(command),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{HELP}\n\nstages of test: {}", stages::names());
+            Ok(())
+        }
+        _ => Err(outcome::Failure::new(format!("don't know `{}`\n\n{HELP}", words.join(" ")))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

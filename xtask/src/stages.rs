@@ -1,0 +1,329 @@
+//! `cargo xtask test`: the stages, in order, with their set-up.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::count::Counts;
+use crate::outcome::{Doing, Failure, Result};
+use crate::process::{Log, cargo, find, output};
+use crate::{debian, deny, fuzz, powerset, tools};
+
+/// A stage: its name for `--only`, and what it does.
+struct Stage {
+    name: &'static str,
+    run: fn(&Context, &mut Log) -> Result<End>,
+}
+
+/// How a stage ended when nothing failed.
+enum End {
+    /// With a word on what was looked at.
+    Done(String),
+    /// Not run, and why.
+    Skipped(String),
+}
+
+const STAGES: &[Stage] = &[
+    Stage { name: "fmt", run: fmt },
+    Stage { name: "deny", run: deny },
+    Stage { name: "clippy", run: clippy },
+    Stage { name: "token", run: token },
+    Stage { name: "unit", run: unit },
+    Stage { name: "build", run: build },
+    Stage { name: "system", run: system },
+    Stage { name: "openssh", run: openssh },
+    Stage { name: "cli", run: cli },
+    Stage { name: "readme", run: readme },
+    Stage { name: "fuzz-corpus", run: fuzz_corpus },
+];
+
+/// Modules of the system tests that are stages of their own.
+const OWN_STAGE: [&str; 3] = ["openssh", "cli", "readme"];
+
+/// Where things are.
+pub struct Workspace {
+    /// The clone.
+    pub root: PathBuf,
+    /// Cargo's target folder.
+    pub target: PathBuf,
+    /// What the stages printed.
+    pub logs: PathBuf,
+}
+
+struct Context {
+    space: Workspace,
+    /// Debian packages and throw-away accounts are allowed, and we are root.
+    system: bool,
+}
+
+/// The names of the stages.
+pub fn names() -> String {
+    STAGES.iter().map(|stage| stage.name).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether this is CI, where nothing may be skipped.
+pub fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+/// Finds the clone and cargo's target folder.
+pub fn workspace() -> Result<Workspace> {
+    let root = output(cargo().args(["locate-project", "--workspace", "--message-format", "plain"]))?;
+    let root = Path::new(root.trim()).parent().map(Path::to_path_buf).unwrap_or_default();
+    let text = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(&root))?;
+    let metadata: serde_json::Value = serde_json::from_str(&text).doing("read cargo metadata")?;
+    let target = PathBuf::from(metadata["target_directory"].as_str().unwrap_or("target"));
+    let logs = target.join("xtask");
+    std::fs::create_dir_all(&logs).doing(format_args!("make {}", logs.display()))?;
+    Ok(Workspace { root, target, logs })
+}
+
+/// Runs the stages and prints the table.
+pub fn test(args: &[&str]) -> Result {
+    let mut only = Vec::new();
+    let (mut asked_system, mut verbose) = (false, false);
+    let mut words = args.iter();
+    while let Some(&word) = words.next() {
+        match word {
+            "--system" => asked_system = true,
+            "--verbose" | "-v" => verbose = true,
+            "--only" => only.push(words.next().copied().unwrap_or_default()),
+            _ => match word.strip_prefix("--only=") {
+                Some(name) => only.push(name),
+                None => return Err(Failure::new(format!("test: don't know `{word}`"))),
+            },
+        }
+    }
+    if let Some(wrong) = only.iter().find(|name| !STAGES.iter().any(|stage| stage.name == **name)) {
+        return Err(Failure::new(format!("no stage `{wrong}`; there are: {}", names())));
+    }
+
+    let mut skipped = Vec::new();
+    let system = (asked_system || in_ci()) && is_root();
+    if asked_system && !system {
+        skipped.push("throw-away accounts (--system needs root)".to_owned());
+    }
+    let context = Context { space: workspace()?, system };
+    let chosen: Vec<&Stage> =
+        STAGES.iter().filter(|stage| only.is_empty() || only.contains(&stage.name)).collect();
+
+    let start = Instant::now();
+    let mut total = Counts::default();
+    let mut table = Vec::new();
+    for (number, stage) in chosen.iter().enumerate() {
+        println!("[{}/{}] {} …", number + 1, chosen.len(), stage.name);
+        let began = Instant::now();
+        let mut log = Log::create(context.space.logs.join(format!("{}.log", stage.name)), verbose)?;
+        let skips = context.skips_file();
+        let _ = std::fs::remove_file(&skips);
+        let end = (stage.run)(&context, &mut log);
+
+        // Tests that found a peer missing ended at once, and said so.
+        let said = std::fs::read_to_string(&skips).unwrap_or_default();
+        log.counts().skip(said.lines().count());
+        let counts = *log.counts();
+        skipped.extend(said.lines().map(|line| format!("{}: {line}", stage.name)));
+        total.add(counts);
+
+        let (result, note) = match end {
+            Ok(End::Done(note)) if counts == Counts::default() => ("ok", note),
+            Ok(End::Done(note)) => {
+                let tests = format!("{} passed, {} skipped", counts.passed, counts.skipped);
+                ("ok", if note.is_empty() { tests } else { format!("{tests}; {note}") })
+            }
+            Ok(End::Skipped(why)) if in_ci() => {
+                total.failed += 1;
+                ("FAILED", format!("nothing may be skipped here: {why}"))
+            }
+            Ok(End::Skipped(why)) => {
+                skipped.push(format!("{} ({why})", stage.name));
+                ("skipped", why)
+            }
+            Err(failure) => {
+                // What does not even build is one failure.
+                total.failed += usize::from(counts.failed == 0);
+                println!("{}\n{}: {failure}\n(all of it: {})", log.tail(150), stage.name, log.path().display());
+                ("FAILED", format!("{} failed", counts.failed.max(1)))
+            }
+        };
+        let row = format!("{:<12} {:<8} {:>6.1} min  {note}", stage.name, result, minutes(began));
+        println!("{row}");
+        table.push(row);
+    }
+
+    println!("\nstage        result    minutes");
+    for row in &table {
+        println!("{row}");
+    }
+    println!("{:<12} {:<8} {:>6.1} min\n", "all", "", minutes(start));
+    for line in &skipped {
+        println!("skipped: {line}");
+    }
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    if total.failed == 0 { Ok(()) } else { Err(Failure::new("there are failures")) }
+}
+
+fn fmt(context: &Context, log: &mut Log) -> Result<End> {
+    log.run(context.cargo().args(["fmt", "--all", "--check"]))?;
+    Ok(End::Done(String::new()))
+}
+
+fn deny(context: &Context, _: &mut Log) -> Result<End> {
+    deny::check(&context.space.root).map(End::Done)
+}
+
+fn clippy(context: &Context, log: &mut Log) -> Result<End> {
+    log.run(context.cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    Ok(End::Done(String::new()))
+}
+
+fn token(context: &Context, log: &mut Log) -> Result<End> {
+    const WASM: &str = "wasm32-unknown-unknown";
+    tools::rust_target(WASM, &context.space.root, log)?;
+    let package = ["--package", "seamless-token", "--locked", "--no-default-features", "--features"];
+    let all = powerset::all();
+    for set in &all {
+        let mut clippy = context.cargo();
+        log.run(clippy.args(["clippy", "--lib"]).args(package).arg(set.join(",")).args(["--", "-D", "warnings"]))?;
+    }
+    let edge = powerset::edge();
+    for set in &edge {
+        let mut check = context.cargo();
+        log.run(check.args(["check", "--lib", "--target", WASM]).args(package).arg(set.join(",")))?;
+    }
+    for set in powerset::tested() {
+        context.tests(log, &package, &set.join(","))?;
+    }
+    Ok(End::Done(format!("{} feature sets, {} of them for wasm32", all.len(), edge.len())))
+}
+
+fn unit(context: &Context, log: &mut Log) -> Result<End> {
+    let mut packages = vec!["--workspace", "--locked"];
+    for apart in ["seamless-token", "seamless-tests", "seamless-bench"] {
+        packages.extend(["--exclude", apart]);
+    }
+    context.tests(log, &packages, "")?;
+    Ok(End::Done(String::new()))
+}
+
+fn build(context: &Context, log: &mut Log) -> Result<End> {
+    let binary = context.binary(log)?;
+    let size = std::fs::metadata(&binary).map_or(0, |data| data.len());
+    Ok(End::Done(format!("seamless, {:.1} MB", size as f64 / 1e6)))
+}
+
+fn system(context: &Context, log: &mut Log) -> Result<End> {
+    let mut filters = Vec::new();
+    for module in OWN_STAGE {
+        filters.extend(["--skip".to_owned(), format!("{module}::")]);
+    }
+    context.system_tests(log, &filters)
+}
+
+fn openssh(context: &Context, log: &mut Log) -> Result<End> {
+    if !context.system {
+        return Ok(End::Skipped("needs root, and --system or CI=true".to_owned()));
+    }
+    context.system_tests(log, &["openssh::".to_owned()])
+}
+
+fn cli(context: &Context, log: &mut Log) -> Result<End> {
+    context.system_tests(log, &["cli::".to_owned()])
+}
+
+fn readme(context: &Context, log: &mut Log) -> Result<End> {
+    context.system_tests(log, &["readme::".to_owned()])
+}
+
+fn fuzz_corpus(context: &Context, log: &mut Log) -> Result<End> {
+    let files = fuzz::replay(&context.space.root, &context.space.target, log)?;
+    Ok(End::Done(format!("{files} inputs")))
+}
+
+impl Context {
+    fn cargo(&self) -> Command {
+        let mut cargo = cargo();
+        cargo.current_dir(&self.space.root);
+        cargo
+    }
+
+    fn skips_file(&self) -> PathBuf {
+        self.space.logs.join("skipped.txt")
+    }
+
+    /// The tests of some packages: with nextest where it is installed. It runs no examples from the docs, so
+    /// those follow.
+    fn tests(&self, log: &mut Log, packages: &[&str], features: &str) -> Result {
+        // Features are the last word of `packages` where they are asked for.
+        let choose = |command: &mut Command| {
+            command.args(packages);
+            if packages.last() == Some(&"--features") {
+                command.arg(features);
+            }
+        };
+        let mut command = self.cargo();
+        if find("cargo-nextest").is_none() {
+            command.arg("test");
+            choose(&mut command);
+            return log.run(command.arg("--no-fail-fast"));
+        }
+        command.args(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"]);
+        choose(&mut command);
+        // With `all`, xtask itself is rebuilt while it runs, which Linux and macOS allow.
+        let run = log.run(&mut command);
+        let mut docs = self.cargo();
+        docs.args(["test", "--doc"]);
+        choose(&mut docs);
+        run.and(log.run(&mut docs))
+    }
+
+    /// The release binary that the system tests run.
+    fn binary(&self, log: &mut Log) -> Result<PathBuf> {
+        log.run(self.cargo().args(["build", "--release", "--package", "seamless-issuer", "--locked"]))?;
+        Ok(self.space.target.join("release/seamless"))
+    }
+
+    /// Runs the one binary of system tests. With plain `cargo test`, since its tests share servers.
+    fn system_tests(&self, log: &mut Log, filters: &[String]) -> Result<End> {
+        if self.system {
+            debian::install(log)?;
+        }
+        let binary = self.binary(log)?;
+        let folder = tools::folder()?;
+        let peers = self.space.root.join("tests/peers");
+        let mut command = self.cargo();
+        command
+            .args(["test", "--package", "seamless-tests", "--locked", "--test", "system", "--"])
+            .args(filters)
+            .env("SEAMLESS_BIN", binary)
+            .env("SEAMLESS_ROOT", &self.space.root)
+            .env("SEAMLESS_SKIPS", self.skips_file());
+        // A test without its peer says so; in CI it fails.
+        for (name, found) in
+            [("SEAMLESS_PYTHON", tools::python(&folder, &peers, log)), ("SEAMLESS_NPM", tools::npm(&folder, &peers, log))]
+        {
+            match found {
+                Ok(path) => {
+                    command.env(name, path);
+                }
+                Err(failure) => log.line(&format!("{name}: {failure}")),
+            }
+        }
+        if self.system {
+            command.env("SEAMLESS_SYSTEM", "1");
+        }
+        if in_ci() {
+            command.env("SEAMLESS_NO_SKIP", "1");
+        }
+        log.run(&mut command)?;
+        Ok(End::Done(String::new()))
+    }
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+fn minutes(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() / 60.0
+}

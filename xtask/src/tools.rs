@@ -1,0 +1,92 @@
+//! The tool cache: what tests need from PyPI, npm and rustup, outside the clone and kept between runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::outcome::{Doing, Failure, Result};
+use crate::process::{Log, find, output};
+
+/// The folder named by `SEAMLESS_TOOLS`, or one in the user's cache.
+pub fn folder() -> Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = set("SEAMLESS_TOOLS")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("seamless-tools")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/seamless-tools")))
+        .ok_or_else(|| Failure::new("no HOME; set SEAMLESS_TOOLS to a folder for downloaded tools"))?;
+    std::fs::create_dir_all(&folder).doing(format_args!("make {}", folder.display()))?;
+    folder.canonicalize().doing(format_args!("find {}", folder.display()))
+}
+
+/// A Python environment with itsdangerous and PyJWT; the path of its interpreter.
+pub fn python(tools: &Path, peers: &Path, log: &mut Log) -> Result<PathBuf> {
+    let venv = tools.join("python");
+    let interpreter = venv.join("bin/python");
+    let wanted = read(&peers.join("requirements.txt"))?;
+    if up_to_date(&venv, &wanted) {
+        return Ok(interpreter);
+    }
+    let python = find("python3").ok_or_else(|| Failure::new("python3 is not installed"))?;
+    let _ = std::fs::remove_dir_all(&venv);
+    log.run(Command::new(python).args(["-m", "venv"]).arg(&venv))?;
+    log.run(
+        Command::new(&interpreter)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r"])
+            .arg(peers.join("requirements.txt")),
+    )?;
+    stamp(&venv, &wanted)?;
+    Ok(interpreter)
+}
+
+/// The npm packages of tests/peers; the folder that holds `node_modules`.
+pub fn npm(tools: &Path, peers: &Path, log: &mut Log) -> Result<PathBuf> {
+    let folder = tools.join("npm");
+    let wanted = read(&peers.join("package-lock.json"))?;
+    if up_to_date(&folder, &wanted) {
+        return Ok(folder);
+    }
+    let npm = find("npm").ok_or_else(|| Failure::new("node and npm are not installed"))?;
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).doing(format_args!("make {}", folder.display()))?;
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(peers.join(name), folder.join(name)).doing(format_args!("copy {name}"))?;
+    }
+    log.run(
+        Command::new(npm).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder),
+    )?;
+    stamp(&folder, &wanted)?;
+    Ok(folder)
+}
+
+/// Adds a target to the pinned toolchain, unless it is there.
+pub fn rust_target(target: &str, root: &Path, log: &mut Log) -> Result {
+    let rustup = find("rustup").ok_or_else(|| Failure::new(format!("rustup is not installed, and {target} is missing")))?;
+    let installed = output(Command::new(&rustup).args(["target", "list", "--installed"]).current_dir(root))?;
+    if installed.lines().any(|line| line.trim() == target) {
+        return Ok(());
+    }
+    log.run(Command::new(rustup).args(["target", "add", target]).current_dir(root))
+}
+
+/// A program from crates.io, built into the cache once.
+pub fn cargo_install(tools: &Path, package: &str, version: &str, log: &mut Log) -> Result<PathBuf> {
+    let folder = tools.join(format!("{package}-{version}"));
+    let program = folder.join("bin").join(package);
+    if !program.is_file() {
+        let mut install = crate::process::cargo();
+        log.run(install.args(["install", "--quiet", package, "--version", version, "--root"]).arg(&folder))?;
+    }
+    Ok(program)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).doing(format_args!("read {}", path.display()))
+}
+
+/// The stamp is written last, so that a set-up cut short is done again.
+fn up_to_date(folder: &Path, wanted: &str) -> bool {
+    std::fs::read_to_string(folder.join(".installed-from")).is_ok_and(|installed| installed == wanted)
+}
+
+fn stamp(folder: &Path, wanted: &str) -> Result {
+    std::fs::write(folder.join(".installed-from"), wanted).doing(format_args!("write in {}", folder.display()))
+}
