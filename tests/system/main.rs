@@ -1,1 +1,11 @@
-//! System tests.
+//! The whole system with real peers on loopback. Started by `cargo xtask test`, which sets up the peers.
+
+mod cli;
+mod embedded_ssh;
+mod first_start;
+mod http;
+mod itsdangerous;
+mod jwt_peers;
+mod nginx;
+mod openssh;
+mod readme;

@@ -1,0 +1,1 @@
+//! OpenSSH's sshd under test, as root.

@@ -1,0 +1,134 @@
+//! nginx with `auth_request`, configured by the example that users copy.
+
+use std::path::{Path, PathBuf};
+
+use seamless_tests::http::{Http, free_port, mirror};
+use seamless_tests::process::{Running, run};
+use seamless_tests::serve::Served;
+use seamless_tests::skip::needs;
+
+/// nginx in front of a server that answers with what reached it.
+struct Nginx {
+    front: Http,
+    running: Running,
+}
+
+fn start(program: &Path, served: &Served) -> Nginx {
+    let front = free_port();
+    let folder = served.home.join("nginx");
+    std::fs::create_dir_all(&folder).expect("make a folder");
+    let file = configure(&folder, front, mirror(), served.http.address.port());
+    let mut nginx = served.home.command(program);
+    nginx.arg("-p").arg(&folder).arg("-e").arg(folder.join("error.log")).arg("-c").arg(&file);
+    let mut test = served.home.command(program);
+    test.args(nginx.get_args()).arg("-t");
+    let _ = run(&mut test).ok();
+    let mut running = Running::start(nginx.args(["-g", "daemon off; master_process off;"]));
+    let front = Http::local(front);
+    running.wait_for("nginx", |_| std::net::TcpStream::connect(front.address).ok());
+    Nginx { front, running }
+}
+
+/// The example as it stands, but for its ports and the folders that need root.
+fn configure(folder: &Path, front: u16, upstream: u16, seamless: u16) -> PathBuf {
+    let path = seamless_tests::root().join("edge-examples/nginx/nginx.conf");
+    let example = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut text = example;
+    for (from, mark) in [("8081", "@FRONT@"), ("9000", "@UPSTREAM@"), ("8080", "@SEAMLESS@")] {
+        assert!(text.contains(from), "the example has port {from}");
+        text = text.replace(from, mark);
+    }
+    for (mark, port) in [("@FRONT@", front), ("@UPSTREAM@", upstream), ("@SEAMLESS@", seamless)] {
+        text = text.replace(mark, &port.to_string());
+    }
+    let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .filter(|name| !text.contains(&format!("{name}_temp_path")))
+        .map(|name| format!("{name}_temp_path {}/{name};\n", folder.display()))
+        .collect();
+    let logs = if text.contains("access_log") { "" } else { "access_log off;\n" };
+    let inside = format!("{folders}{logs}");
+    if let Some((before, after)) = text.split_once("http {") {
+        text = format!("{before}http {{\n{inside}{after}");
+    } else {
+        text = format!("events {{}}\nhttp {{\n{inside}{text}\n}}\n");
+    }
+    if !text.contains("\npid ") && !text.starts_with("pid ") {
+        text = format!("pid {}/nginx.pid;\n{text}", folder.display());
+    }
+    let file = folder.join("nginx.conf");
+    std::fs::write(&file, text).expect("write nginx.conf");
+    file
+}
+
+#[test]
+fn a_token_opens_and_the_identity_goes_on() {
+    let Some(program) = needs("nginx") else { return };
+    let served = Served::start();
+    let mut nginx = start(&program, &served);
+    let token = served.token();
+    let subject = served.verify(&token).status(200).json()["subject"].as_str().unwrap_or_default().to_owned();
+    let header = format!("Bearer {token}");
+
+    let passed = nginx.front.get("/x", &[("Authorization", &header)]).status(200);
+    assert_eq!(values(&passed.body, "x-seamless-user"), [subject.as_str()], "what reached the service:\n{}", passed.body);
+
+    let spoofed = nginx
+        .front
+        .get(
+            "/x",
+            &[
+                ("Authorization", &header),
+                ("X-Seamless-User", "root"),
+                ("x_seamless_user", "root"),
+                ("X-Seamless-Groups", "admins"),
+                ("X-Seamless-Scope", "everything"),
+            ],
+        )
+        .status(200);
+    assert_eq!(values(&spoofed.body, "x-seamless-user"), [subject.as_str()], "{}", spoofed.body);
+    for forged in ["root", "admins", "everything"] {
+        assert!(!spoofed.body.contains(forged), "a client's own identity header reached the service:\n{}", spoofed.body);
+    }
+    assert!(nginx.running.alive(), "{}", nginx.running.transcript());
+}
+
+#[test]
+fn without_a_good_token_it_stays_shut() {
+    let Some(program) = needs("nginx") else { return };
+    let served = Served::start();
+    let nginx = start(&program, &served);
+    for (headers, first) in [
+        (vec![], "bad authorization header format"),
+        (vec![("Authorization", "Bearer eyJ.e30.AAAA")], "invalid token"),
+        (vec![("X-Seamless-User", "root")], "bad authorization header format"),
+    ] {
+        let answer = nginx.front.get("/x", &headers).status(401);
+        assert!(answer.body.starts_with(first), "the body says why: {answer:#?}");
+        let challenges: Vec<_> =
+            answer.headers.iter().filter(|(name, _)| name == "www-authenticate").map(|(_, value)| value).collect();
+        assert!(challenges.iter().any(|value| value.contains("seamless realm=")), "what the original's client looks for: {answer:#?}");
+    }
+}
+
+#[test]
+fn a_revoked_token_is_refused_at_once() {
+    let Some(program) = needs("nginx") else { return };
+    let served = Served::start();
+    let nginx = start(&program, &served);
+    let token = served.token();
+    let header = format!("Bearer {token}");
+    let subject = served.verify(&token).status(200).json()["subject"].as_str().unwrap_or_default().to_owned();
+    let _ = nginx.front.get("/x", &[("Authorization", &header)]).status(200);
+    let _ = run(&mut seamless_tests::realm::lock(&served.home, &served.dir, &subject)).ok();
+    let _ = nginx.front.get("/x", &[("Authorization", &header)]).status(401);
+}
+
+/// Every value of a header in the mirrored head.
+fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+        .collect()
+}

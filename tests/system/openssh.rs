@@ -1,0 +1,1 @@
+//! OpenSSH's sshd with our forced command.

@@ -1,0 +1,135 @@
+//! The README's commands, from an empty home.
+//!
+//! Every block fenced as `sh` is run, in order, in one home; as `sh root` only where root is allowed; as `sh skip`
+//! never. A block that starts `serve` goes on while the later ones run, and its pasted lines are tried too.
+
+use std::path::{Path, PathBuf};
+
+use seamless_tests::home::{ED25519, Home};
+use seamless_tests::process::{Running, run};
+use seamless_tests::serve::pasted;
+
+/// A fenced block.
+struct Block {
+    line: usize,
+    info: String,
+    text: String,
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in text.lines().enumerate() {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(info), None) => {
+                open = Some(Block { line: number + 1, info: info.trim().to_owned(), text: String::new() });
+            }
+            (None, Some(block)) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+/// What stands for the tools that the README calls: the build has been made, and root needs no sudo.
+const PRELUDE: &str = r#"
+set -eu
+cargo() {
+    case "$1 ${2-} ${3-}" in
+        "run --release --") shift 3; seamless "$@" ;;
+        "xtask "*) ;;
+        *) echo "README calls cargo $*, which its test doesn't know" >&2; return 1 ;;
+    esac
+}
+sudo() { "$@"; }
+git() { :; }
+cd() { case "$1" in seamless) ;; *) builtin cd "$@" ;; esac; }
+"#;
+
+/// A folder that looks like a clone, but that may be written to.
+fn clone_in(home: &Home) -> PathBuf {
+    let clone = home.join("tmp").join("seamless");
+    let _ = run(home.command("mkdir").arg(&clone)).ok();
+    for entry in std::fs::read_dir(seamless_tests::root()).expect("the clone").flatten() {
+        let _ = std::os::unix::fs::symlink(entry.path(), clone.join(entry.file_name()));
+    }
+    clone
+}
+
+#[test]
+fn commands_run_from_an_empty_home() {
+    let path = seamless_tests::root().join("README.md");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let home = Home::real();
+    let _ = home.default_key(ED25519);
+    let clone = clone_in(&home);
+    let mut serving: Vec<Running> = Vec::new();
+    let mut ran = 0;
+    for block in blocks(&text) {
+        if block.info != "sh" {
+            continue;
+        }
+        ran += 1;
+        let script = format!("{PRELUDE}{}", block.text);
+        let mut bash = bash(&home, &clone, &script);
+        if serves(&block.text) {
+            let mut serve = Running::start(&mut bash);
+            let lines = serve.wait_for("the banner of README's `serve`", |serve| {
+                pasted(&format!("{}{}", serve.stdout(), serve.stderr()))
+            });
+            // The three lines, as a reader would paste them next.
+            let [token, accepted, _] = &lines;
+            let done = run(&mut self::bash(&home, &clone, &format!("set -eu\n{token}\n{accepted}\n")));
+            assert_eq!(done.code, Some(0), "the pasted lines of the block at line {}:\n{done}", block.line);
+            serving.push(serve);
+            continue;
+        }
+        let done = run(&mut bash);
+        assert_eq!(done.code, Some(0), "README.md, the block at line {}:\n{done}", block.line);
+    }
+    assert!(ran >= 2, "README.md has at least two blocks fenced as `sh`, not {ran}");
+    assert!(!serving.is_empty(), "README.md has a block fenced as `sh` that starts `serve`");
+}
+
+#[test]
+fn root_commands_run() {
+    let path = seamless_tests::root().join("README.md");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let blocks: Vec<Block> = blocks(&text).into_iter().filter(|block| block.info == "sh root").collect();
+    if !seamless_tests::system_allowed() {
+        seamless_tests::skip::skip("README's root commands need root, and --system or CI=true");
+        return;
+    }
+    let home = Home::new();
+    let _ = home.default_key(ED25519);
+    let clone = clone_in(&home);
+    for block in blocks {
+        let done = run(&mut bash(&home, &clone, &format!("{PRELUDE}{}", block.text)));
+        assert_eq!(done.code, Some(0), "README.md, the block at line {}:\n{done}", block.line);
+    }
+}
+
+fn bash(home: &Home, folder: &Path, script: &str) -> std::process::Command {
+    let mut bash = home.command("bash");
+    bash.args(["--norc", "--noprofile", "-c", script]).current_dir(folder);
+    bash
+}
+
+fn serves(text: &str) -> bool {
+    text.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        line.starts_with("cargo run --release -- serve") || words.starts_with(&["seamless", "serve"])
+    })
+}
+
+#[test]
+fn blocks_are_found() {
+    let found = blocks("x\n```sh\na\nb\n```\n\n```console\nc\n```\n```sh root\nd\n```\n");
+    let shown: Vec<_> = found.iter().map(|block| (block.line, block.info.as_str(), block.text.as_str())).collect();
+    assert_eq!(shown, [(2, "sh", "a\nb\n"), (7, "console", "c\n"), (10, "sh root", "d\n")]);
+    assert!(serves("cargo run --release -- serve\n") && !serves("curl x\n"));
+}
