@@ -48,7 +48,8 @@ impl Agent {
     /// # Panics
     /// If it is not taken.
     pub fn add_refusing(&self, home: &Home, key: &Path) {
-        let _ = run(home.command("ssh-add").args(["-q", "-c"]).arg(key).env("SSH_AUTH_SOCK", &self.socket)).ok();
+        let _ =
+            run(home.command("ssh-add").args(["-q", "-c"]).arg(key).env("SSH_AUTH_SOCK", &self.socket)).ok();
     }
 }
 
@@ -97,7 +98,8 @@ fn lie(mut client: UnixStream, shown: &[u8], own: &[u8], upstream: &Path) -> Opt
 fn frame(stream: &mut UnixStream) -> Option<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).ok()?;
-    let mut body = vec![0; usize::try_from(u32::from_be_bytes(length)).ok().filter(|length| *length < 1 << 18)?];
+    let mut body =
+        vec![0; usize::try_from(u32::from_be_bytes(length)).ok().filter(|length| *length < 1 << 18)?];
     stream.read_exact(&mut body).ok()?;
     Some(body)
 }

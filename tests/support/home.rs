@@ -88,7 +88,8 @@ impl Home {
             .arg(&path)
             .arg(&name))
         .ok();
-        let id = |flag: &str| run(Command::new("id").args([flag, &name])).ok().line().parse().expect("a number");
+        let id =
+            |flag: &str| run(Command::new("id").args([flag, &name])).ok().line().parse().expect("a number");
         let account = Account { uid: id("-u"), gid: id("-g"), name };
         let home = Self { path, account: Some(account), _folder: folder };
         home.lay_out();
@@ -126,7 +127,11 @@ impl Home {
             .env("TMPDIR", self.join("tmp"))
             .current_dir(&self.path);
         if let Some(account) = &self.account {
-            command.env("USER", &account.name).env("LOGNAME", &account.name).uid(account.uid).gid(account.gid);
+            command
+                .env("USER", &account.name)
+                .env("LOGNAME", &account.name)
+                .uid(account.uid)
+                .gid(account.gid);
         }
         command
     }

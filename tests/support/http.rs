@@ -76,8 +76,8 @@ impl Http {
 #[track_caller]
 #[must_use]
 pub fn get_unix(socket: &Path, path: &str, headers: &[(&str, &str)]) -> Response {
-    let stream =
-        UnixStream::connect(socket).unwrap_or_else(|error| panic!("can't connect to {}: {error}", socket.display()));
+    let stream = UnixStream::connect(socket)
+        .unwrap_or_else(|error| panic!("can't connect to {}: {error}", socket.display()));
     stream.set_read_timeout(Some(Duration::from_secs(15))).expect("set a time-out");
     exchange(stream, "localhost", path, headers)
 }
@@ -94,7 +94,8 @@ fn exchange(mut stream: impl Read + Write, host: &str, path: &str, headers: &[(&
     // A server may reset after its answer; what arrived is judged.
     let _ = stream.read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {path}: {answer:?}"));
+    let (head, body) =
+        answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {path}: {answer:?}"));
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
     let headers: Vec<(String, String)> = lines
@@ -138,7 +139,8 @@ impl Response {
     #[track_caller]
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("JSON was expected ({error}): {self:#?}"))
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("JSON was expected ({error}): {self:#?}"))
     }
 }
 

@@ -22,7 +22,8 @@ use std::path::PathBuf;
 /// If there is none.
 #[must_use]
 pub fn binary() -> PathBuf {
-    let path = std::env::var_os("SEAMLESS_BIN").map_or_else(|| root().join("target/release/seamless"), PathBuf::from);
+    let path = std::env::var_os("SEAMLESS_BIN")
+        .map_or_else(|| root().join("target/release/seamless"), PathBuf::from);
     assert!(
         path.is_file(),
         "no binary at {}: run `cargo xtask test --only system`, or set SEAMLESS_BIN",
@@ -35,7 +36,10 @@ pub fn binary() -> PathBuf {
 #[must_use]
 pub fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    std::env::var_os("SEAMLESS_ROOT").map(PathBuf::from).or_else(|| here.parent().map(PathBuf::from)).unwrap_or(here)
+    std::env::var_os("SEAMLESS_ROOT")
+        .map(PathBuf::from)
+        .or_else(|| here.parent().map(PathBuf::from))
+        .unwrap_or(here)
 }
 
 /// Whether throw-away accounts may be made: root, and asked for.

@@ -46,7 +46,13 @@ pub fn run_with(command: &mut Command, input: &[u8]) -> Done {
     // Whatever it left behind must not hold our pipes.
     running.kill_group();
     running.outputs_end(Duration::from_secs(5));
-    Done { command: running.command.clone(), code, stdout: running.stdout(), stderr: running.stderr(), took: start.elapsed() }
+    Done {
+        command: running.command.clone(),
+        code,
+        stdout: running.stdout(),
+        stderr: running.stderr(),
+        took: start.elapsed(),
+    }
 }
 
 impl Done {
@@ -112,7 +118,8 @@ impl Done {
     #[track_caller]
     #[must_use]
     pub fn json(self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("JSON was expected ({error}) of\n{self}"))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("JSON was expected ({error}) of\n{self}"))
     }
 
     /// Its stdout as one JSON value a line.
@@ -123,7 +130,8 @@ impl Done {
     #[must_use]
     pub fn json_lines(self) -> Vec<serde_json::Value> {
         let parse = |line| {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("a line of JSON was expected ({error}) of\n{self}"))
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("a line of JSON was expected ({error}) of\n{self}"))
         };
         self.stdout.lines().map(parse).collect()
     }
@@ -307,4 +315,28 @@ fn shown(command: &Command) -> String {
         .map(|word| word.to_string_lossy().into_owned())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_ended_with_its_children() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo before; sleep 100 & sleep 100"]);
+        let mut running = Running::start(&mut command);
+        running.wait_for("a line", |sh| sh.stdout().contains("before").then_some(()));
+        let start = Instant::now();
+        assert_eq!(running.wait(Duration::from_millis(50)), None);
+        running.outputs_end(Duration::from_secs(5));
+        assert!(start.elapsed() < Duration::from_secs(2), "a child held the pipe");
+    }
+
+    #[test]
+    fn what_is_left_behind_does_not_hold_a_test() {
+        let done = run(Command::new("sh").args(["-c", "sleep 100 & echo done; exit 3"])).code(3);
+        assert!(done.took < Duration::from_secs(5), "{done}");
+        assert_eq!(done.line(), "done");
+    }
 }

@@ -197,3 +197,23 @@ fn login_name(banner: &str) -> String {
         .find_map(|word| word.split_once('@'))
         .map_or_else(|| "demo".to_owned(), |(user, _)| user.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::pasted;
+
+    #[test]
+    fn banners() {
+        let want = ["TOKEN=$(ssh -p 2222 demo@h)", "curl a", "curl b"].map(str::to_owned);
+        for banner in [
+            "seamless\n  1. TOKEN=$(ssh -p 2222 demo@h)\n  2. curl a\n  3. curl b\n",
+            "1  TOKEN=$(ssh -p 2222 demo@h)\n2  curl a\n3  curl b\n",
+            "TOKEN=$(ssh -p 2222 demo@h)  # 1. a token\ncurl a  # 2. yes\ncurl b  # 3. no\n",
+            "1. get a token:\n\tTOKEN=$(ssh -p 2222 demo@h)\n2. yes\n\tcurl a\n3. no\n\tcurl b\n",
+        ] {
+            assert_eq!(pasted(banner), Some(want.clone()), "{banner}");
+            assert_eq!(pasted(banner.trim_end()), None, "its last line has not ended: {banner}");
+        }
+        assert_eq!(pasted("1. TOKEN=$(ssh x)\n2. curl a\n"), None);
+    }
+}

@@ -50,7 +50,13 @@ impl SshServer {
     #[must_use]
     pub fn ssh_with(&self, home: &Home, key: &Path, options: &[&str], words: &[&str]) -> Command {
         let mut command = self.bare(home, "ssh");
-        command.args(only(key)).args(options).arg("-p").arg(self.port.to_string()).arg(self.target()).args(words);
+        command
+            .args(only(key))
+            .args(options)
+            .arg("-p")
+            .arg(self.port.to_string())
+            .arg(self.target())
+            .args(words);
         command
     }
 

@@ -83,7 +83,10 @@ fn what_is_no_user_key() {
         assert!(done.code.is_some_and(|code| code != 0), "{what} was taken:\n{done}");
         let code = done.code.unwrap_or_default();
         let done = one_clear_line(done, code);
-        assert!(!done.stderr.contains("BEGIN") && !done.stderr.contains('\u{1b}'), "{what} is not repeated:\n{done}");
+        assert!(
+            !done.stderr.contains("BEGIN") && !done.stderr.contains('\u{1b}'),
+            "{what} is not repeated:\n{done}"
+        );
     }
     let _ = realm.token("eve", &[]).fails();
 }
@@ -102,7 +105,8 @@ fn trouble_is_named() {
     let home = &realm.home;
     let nowhere = home.join("nowhere").display().to_string();
     let _ = run(&mut home.seamless(["token", "--dir", &nowhere, "--user", "ada"])).fails().says("nowhere");
-    let _ = run(&mut home.seamless(["token", "no-such-realm", "--user", "ada"])).fails().says("no-such-realm");
+    let _ =
+        run(&mut home.seamless(["token", "no-such-realm", "--user", "ada"])).fails().says("no-such-realm");
     let _ = realm.token("nobody", &[]).fails().says("nobody");
     for option in [["--ttl", "1m"], ["--audience", "x"], ["--scope", "x"]] {
         let done = realm.token("ada", &["--format", "seamless", option[0], option[1]]);
@@ -114,7 +118,10 @@ fn trouble_is_named() {
     let line = text.lines().count() + 2;
     std::fs::write(&file, format!("{text}\nno_such_key = 1\n")).expect("write realm.toml");
     let done = realm.token("ada", &[]).fails();
-    assert!(done.stderr.contains("no_such_key") && done.stderr.contains(&line.to_string()), "the key and its line {line}:\n{done}");
+    assert!(
+        done.stderr.contains("no_such_key") && done.stderr.contains(&line.to_string()),
+        "the key and its line {line}:\n{done}"
+    );
     std::fs::write(&file, text).expect("write realm.toml");
     let _ = realm.token("ada", &[]).ok();
 }
@@ -149,7 +156,8 @@ fn the_audit_log_holds_and_shows_tampering() {
     let _ = run(&mut realm.verb(&["audit", "verify"])).ok();
     let records = run(&mut realm.verb(&["audit", "show", "--json"])).ok();
     assert!(records.stdout.contains("ada"), "{records}");
-    let file = std::fs::read_dir(realm.dir.join("audit")).expect("audit/").flatten().next().expect("a file").path();
+    let file =
+        std::fs::read_dir(realm.dir.join("audit")).expect("audit/").flatten().next().expect("a file").path();
     let text = std::fs::read_to_string(&file).expect("the audit log");
     std::fs::write(&file, text.replacen("ada", "eve", 1)).expect("tamper with it");
     let _ = run(&mut realm.verb(&["audit", "verify"])).fails();
@@ -162,7 +170,8 @@ fn verify_reads_lines_and_fails_if_one_does() {
     let input = format!("{token}\n{token}x\n");
     let done = run_with(&mut realm.verb(&["verify", "--json"]), input.as_bytes()).fails().code(1);
     let verdicts = done.json_lines();
-    let codes: Vec<_> = verdicts.iter().map(|verdict| verdict["verdict"].as_str().unwrap_or_default()).collect();
+    let codes: Vec<_> =
+        verdicts.iter().map(|verdict| verdict["verdict"].as_str().unwrap_or_default()).collect();
     assert_eq!(codes.first(), Some(&"ok"), "{verdicts:?}");
     assert!(matches!(codes.get(1), Some(&"bad_signature" | &"malformed")), "{verdicts:?}");
 }

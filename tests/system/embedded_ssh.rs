@@ -24,7 +24,8 @@ fn every_key_type_logs_in() {
     let served = Served::start();
     let p384 = KeyType { name: "ecdsa", bits: Some("384") };
     let p521 = KeyType { name: "ecdsa", bits: Some("521") };
-    for (name, kind) in [("ed25519", ED25519), ("p256", ECDSA), ("p384", p384), ("p521", p521), ("rsa", RSA)] {
+    for (name, kind) in [("ed25519", ED25519), ("p256", ECDSA), ("p384", p384), ("p521", p521), ("rsa", RSA)]
+    {
         let key = served.home.key(name, kind);
         let refused = gives_nothing(run(&mut served.ssh.ssh(&served.home, &key, &[])).fails());
         let _ = refused.says("Permission denied (publickey)");
@@ -95,8 +96,11 @@ fn what_is_no_word_of_a_session_is_refused() {
 #[test]
 fn what_the_policy_forbids_is_refused_not_narrowed() {
     let served = Served::start();
-    for words in [&["token", "-t", "90d"][..], &["token", "-a", "https://elsewhere.example"], &["token", "-s", "no-such-scope"]]
-    {
+    for words in [
+        &["token", "-t", "90d"][..],
+        &["token", "-a", "https://elsewhere.example"],
+        &["token", "-s", "no-such-scope"],
+    ] {
         let done = gives_nothing(served.login(words).code(3));
         assert_eq!(done.stdout, "", "{done}");
     }
@@ -154,7 +158,8 @@ fn only_public_keys_are_asked_for() {
     let served = Served::start();
     for method in ["password", "keyboard-interactive", "hostbased", "gssapi-with-mic", "none"] {
         let preferred = format!("PreferredAuthentications={method}");
-        let options = ["-T", "-o", &preferred, "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1"];
+        let options =
+            ["-T", "-o", &preferred, "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1"];
         let done = run(&mut served.ssh.ssh_with(&served.home, &served.key, &options, &[])).fails();
         let _ = gives_nothing(done).says("Permission denied (publickey)");
     }
@@ -173,11 +178,17 @@ fn a_certificate_does_not_log_in() {
     let authority = served.home.key("ca", ED25519);
     let user = served.home.key("certified", ED25519);
     let mut keygen = served.home.command("ssh-keygen");
-    let _ = run(keygen.args(["-q", "-s"]).arg(&authority).args(["-I", "id", "-n", &served.ssh.user]).arg(public(&user))).ok();
+    let _ = run(keygen
+        .args(["-q", "-s"])
+        .arg(&authority)
+        .args(["-I", "id", "-n", &served.ssh.user])
+        .arg(public(&user)))
+    .ok();
     // The plain key is enrolled; only its certificate is shown.
     let _ = run(&mut add(&served.home, &served.dir, &user, "certified")).ok();
     let certificate = format!("CertificateFile={}-cert.pub", user.display());
-    let options = ["-T", "-o", &certificate, "-o", "PubkeyAcceptedAlgorithms=ssh-ed25519-cert-v01@openssh.com"];
+    let options =
+        ["-T", "-o", &certificate, "-o", "PubkeyAcceptedAlgorithms=ssh-ed25519-cert-v01@openssh.com"];
     let _ = gives_nothing(run(&mut served.ssh.ssh_with(&served.home, &user, &options, &[])).fails());
 }
 
@@ -217,7 +228,8 @@ fn files_are_not_to_be_had() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         // Options stand before the port, so they go in as they are.
         let (options, rest): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| **word == "-O");
-        let done = run(&mut served.ssh.transfer(&served.home, program, &served.key, &[options, rest].concat()));
+        let done =
+            run(&mut served.ssh.transfer(&served.home, program, &served.key, &[options, rest].concat()));
         assert!(done.took < Duration::from_secs(10), "{program} is answered at once:\n{done}");
         let _ = gives_nothing(done.fails());
         assert!(!local.exists(), "{program} got a file");
@@ -232,8 +244,10 @@ fn nothing_is_forwarded_to_elsewhere() {
     inside.set_nonblocking(true).expect("look without waiting");
     let entry = free_port();
     let forward = format!("{entry}:127.0.0.1:{target}");
-    let mut ssh = Running::start(&mut served.ssh.ssh_with(&served.home, &served.key, &["-N", "-L", &forward], &[]));
-    let mut stream = ssh.wait_for("the client's own end of -L", |_| TcpStream::connect(("127.0.0.1", entry)).ok());
+    let mut ssh =
+        Running::start(&mut served.ssh.ssh_with(&served.home, &served.key, &["-N", "-L", &forward], &[]));
+    let mut stream =
+        ssh.wait_for("the client's own end of -L", |_| TcpStream::connect(("127.0.0.1", entry)).ok());
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set a time-out");
     let _ = stream.write_all(b"hello");
     let mut got = Vec::new();

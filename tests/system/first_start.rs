@@ -24,7 +24,11 @@ fn the_pasted_lines_work_as_they_stand() {
     let dir = home.join("demo");
     let served = Served::start_in(home, dir, key, &[]);
     let [token, accepted, refused] = served.pasted();
-    assert!(!served.banner.contains("StrictHostKeyChecking=no"), "no line may turn host keys off:\n{}", served.banner);
+    assert!(
+        !served.banner.contains("StrictHostKeyChecking=no"),
+        "no line may turn host keys off:\n{}",
+        served.banner
+    );
 
     let first = run(&mut paste(&served, &[&token, "printf '%s\\n' \"$TOKEN\""])).ok();
     assert_eq!(first.stderr, "", "nothing is asked and nothing complains:\n{first}");
@@ -33,7 +37,8 @@ fn the_pasted_lines_work_as_they_stand() {
 
     let call = run(&mut paste(&served, &[&token, &accepted])).ok();
     let subject = served.token_json(&[])["subject"].as_str().unwrap_or_default().to_owned();
-    let open = call.stdout.find('{').unwrap_or_else(|| panic!("the identity as JSON was expected of\n{call}"));
+    let open =
+        call.stdout.find('{').unwrap_or_else(|| panic!("the identity as JSON was expected of\n{call}"));
     let close = call.stdout.rfind('}').unwrap_or(open);
     let identity: serde_json::Value = serde_json::from_str(&call.stdout[open..=close])
         .unwrap_or_else(|error| panic!("the identity as JSON was expected ({error}) of\n{call}"));
@@ -52,7 +57,8 @@ fn a_login_is_one_line_of_the_log() {
     let mut served = Served::start();
     let token = served.token();
     let fingerprint = served.home.fingerprint(&served.key);
-    let line = served.wait_for_line("the line of a log-in", |line| line.contains(&fingerprint) && line.contains("jwt"));
+    let line = served
+        .wait_for_line("the line of a log-in", |line| line.contains(&fingerprint) && line.contains("jwt"));
     assert!(line.contains("aud="), "who, key, format, audience and lifetime: {line}");
     assert!(line.trim_end().ends_with("5m"), "who, key, format, audience and lifetime: {line}");
     let secret = token.rsplit('.').next().unwrap_or_default();
@@ -63,7 +69,8 @@ fn a_login_is_one_line_of_the_log() {
 fn a_second_start_keeps_realm_and_host_key() {
     let served = Served::start();
     let token = served.token();
-    let issuer = served.http.get("/verify", &[("Authorization", &format!("Bearer {token}"))]).status(200).json();
+    let issuer =
+        served.http.get("/verify", &[("Authorization", &format!("Bearer {token}"))]).status(200).json();
     let read = |dir: &std::path::Path, name: &str| {
         std::fs::read(dir.join(name)).unwrap_or_else(|error| panic!("{} in the realm: {error}", name))
     };
@@ -98,8 +105,11 @@ fn keys_of_the_agent_are_enrolled() {
     let mut command = serve::command(&home, &dir, ssh, http, &[]);
     let mut running = Running::start(command.env("SSH_AUTH_SOCK", &agent.socket));
     running.wait_for("the banner", |serve| serve::pasted(&format!("{}{}", serve.stdout(), serve.stderr())));
-    let server =
-        seamless_tests::ssh::SshServer { user: "demo".to_owned(), port: ssh, known_hosts: dir.join("known_hosts") };
+    let server = seamless_tests::ssh::SshServer {
+        user: "demo".to_owned(),
+        port: ssh,
+        known_hosts: dir.join("known_hosts"),
+    };
     let _ = run(&mut server.ssh(&home, &key, &[])).ok().line();
 }
 
@@ -147,8 +157,8 @@ fn a_taken_default_port_gives_way() {
     let home = Home::new();
     let _ = home.default_key(ED25519);
     let mut serve = Running::start(home.seamless(["serve", "--dir"]).arg(home.join("demo")));
-    let [token, ..] = serve
-        .wait_for("the banner", |serve| serve::pasted(&format!("{}{}", serve.stdout(), serve.stderr())));
+    let [token, ..] =
+        serve.wait_for("the banner", |serve| serve::pasted(&format!("{}{}", serve.stdout(), serve.stderr())));
     assert!(!token.contains(" 2222 "), "the next free port is printed: {token}");
     let mut bash = home.command("bash");
     let _ = run(bash.args(["--norc", "-c", &format!("{token}\nprintf '%s\\n' \"$TOKEN\"")])).ok().line();
@@ -162,7 +172,8 @@ fn one_door_alone() {
     let (ssh, http) = (free_port(), free_port());
     let refused = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_err();
     {
-        let mut command = home.seamless(["serve", "--no-ssh", "--http", &format!("127.0.0.1:{http}"), "--dir"]);
+        let mut command =
+            home.seamless(["serve", "--no-ssh", "--http", &format!("127.0.0.1:{http}"), "--dir"]);
         let _serve = Running::start(command.arg(&dir));
         seamless_tests::http::Http::local(http).wait();
         assert!(refused(ssh), "--no-ssh");
@@ -178,7 +189,8 @@ fn http_on_a_unix_socket() {
     let home = Home::new();
     let _ = home.default_key(ED25519);
     let socket = home.join("http.sock");
-    let mut command = home.seamless(["serve", "--no-ssh", "--http", &format!("unix:{}", socket.display()), "--dir"]);
+    let mut command =
+        home.seamless(["serve", "--no-ssh", "--http", &format!("unix:{}", socket.display()), "--dir"]);
     let mut serve = Running::start(command.arg(home.join("demo")));
     serve.wait_for("the socket", |_| std::os::unix::net::UnixStream::connect(&socket).is_ok().then_some(()));
     let _ = get_unix(&socket, "/healthz", &[]).status(200);

@@ -13,7 +13,8 @@ fn path(url: &str) -> &str {
 }
 
 fn issuer(served: &Served) -> serde_json::Value {
-    let issuer = served.verify(&served.token()).status(200).json()["issuer"].as_str().unwrap_or_default().to_owned();
+    let issuer =
+        served.verify(&served.token()).status(200).json()["issuer"].as_str().unwrap_or_default().to_owned();
     let below = path(&issuer).trim_end_matches('/').to_owned();
     served.http.get(&format!("{below}/.well-known/openid-configuration"), &[]).status(200).json()
 }
@@ -24,9 +25,10 @@ fn discovery_and_keys() {
     let document = issuer(&served);
     let issuer = document["issuer"].as_str().expect("an issuer in the discovery document");
     let below = path(issuer).trim_end_matches('/');
-    for name in
-        [format!("/.well-known/oauth-authorization-server{below}"), format!("{below}/.well-known/oauth-authorization-server")]
-    {
+    for name in [
+        format!("/.well-known/oauth-authorization-server{below}"),
+        format!("{below}/.well-known/oauth-authorization-server"),
+    ] {
         let other = served.http.get(&name, &[]).status(200);
         assert_eq!(other.json(), document, "RFC 8414's name says the same: {name}");
         assert_eq!(other.header("access-control-allow-origin"), Some("*"));
@@ -68,8 +70,8 @@ fn verify_answers_for_a_proxy() {
     forged.push(flipped);
     let bearer = |token: &str| format!("Bearer {token}");
     let (right, wrong) = (bearer(&token), bearer(&forged));
-    let cases: [(&[(&str, &str)], u16, &str); 8] = [
-        (&[], 401, "bad authorization header format"),
+    let cases = [
+        (&[][..], 401, "bad authorization header format"),
         (&[("Authorization", "Basic YTpi")], 401, "bad authorization header format"),
         (&[("Authorization", &token)], 401, "bad authorization header format"),
         (&[("Authorization", "Bearer x,Bearer y")], 401, "bad authorization header format"),
@@ -82,7 +84,8 @@ fn verify_answers_for_a_proxy() {
         let answer = served.http.get("/verify", headers).status(status);
         assert_eq!(answer.body.lines().next(), Some(first), "to {headers:?}: {answer:#?}");
         assert_eq!(answer.header("x-seamless-error"), Some(first), "to {headers:?}: {answer:#?}");
-        let challenges: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "www-authenticate").collect();
+        let challenges: Vec<_> =
+            answer.headers.iter().filter(|(name, _)| name == "www-authenticate").collect();
         let asks = |scheme: &str| challenges.iter().any(|(_, value)| value.contains(scheme));
         assert!(asks("seamless realm=") && asks("Bearer realm="), "to {headers:?}: {challenges:?}");
     }
@@ -170,7 +173,8 @@ fn only_known_hosts_are_answered() {
 #[test]
 fn health_and_metrics_tell_no_names() {
     let served = Served::start();
-    let subject = served.verify(&served.token()).status(200).json()["subject"].as_str().unwrap_or_default().to_owned();
+    let subject =
+        served.verify(&served.token()).status(200).json()["subject"].as_str().unwrap_or_default().to_owned();
     let _ = served.http.get("/healthz", &[]).status(200);
     let metrics = served.http.get("/metrics", &[]).status(200);
     assert!(metrics.body.contains("# TYPE "), "Prometheus' text format: {}", metrics.body);

@@ -30,7 +30,8 @@ fn the_original_reads_what_we_mint() {
     let realm = Realm::init(&["--secret-file", &secret.display().to_string()]);
     let before = now();
     let token = realm.token("ada", &[]).ok().line();
-    let question = |token: &str| json!({"do": "unsign", "secret": hex(SECRET), "token": token, "max_age": 60});
+    let question =
+        |token: &str| json!({"do": "unsign", "secret": hex(SECRET), "token": token, "max_age": 60});
     let answer = peer.ask(&question(&token));
     assert_eq!(answer["subject"], "ada", "{answer}");
     let timestamp = answer["timestamp"].as_u64().unwrap_or_default();
@@ -46,7 +47,10 @@ fn every_digest_that_a_realm_may_choose() {
     let realm = Realm::init(&["--secret-file", &secret.display().to_string()]);
     let file = realm.dir.join("realm.toml");
     let text = std::fs::read_to_string(&file).expect("realm.toml");
-    assert!(text.contains("digest = \"sha1\""), "`digest = \"sha1\"`, live or as a comment, in realm.toml:\n{text}");
+    assert!(
+        text.contains("digest = \"sha1\""),
+        "`digest = \"sha1\"`, live or as a comment, in realm.toml:\n{text}"
+    );
     for digest in ["sha1", "sha256", "sha512"] {
         let changed = text
             .replace("# digest = \"sha1\"", "digest = \"sha1\"")
@@ -54,7 +58,8 @@ fn every_digest_that_a_realm_may_choose() {
             .replace("digest = \"sha1\"", &format!("digest = \"{digest}\""));
         std::fs::write(&file, changed).expect("write realm.toml");
         let token = realm.token("ada", &[]).ok().line();
-        let answer = peer.ask(&json!({"do": "unsign", "secret": hex(SECRET), "digest": digest, "token": token}));
+        let answer =
+            peer.ask(&json!({"do": "unsign", "secret": hex(SECRET), "digest": digest, "token": token}));
         assert_eq!(answer["subject"], "ada", "{digest}: {answer}");
     }
 }
@@ -70,11 +75,16 @@ fn we_read_what_the_original_signs() {
             .iter()
             .map(|name| json!({"do": "sign", "secret": hex(SECRET), "digest": digest, "subject": name, "at": now}))
             .collect();
-        let tokens: Vec<String> =
-            peer.ask_all(&questions).iter().map(|answer| answer["token"].as_str().unwrap_or_default().to_owned()).collect();
+        let tokens: Vec<String> = peer
+            .ask_all(&questions)
+            .iter()
+            .map(|answer| answer["token"].as_str().unwrap_or_default().to_owned())
+            .collect();
         let input = tokens.join("\n") + "\n";
         let at = (now + 30).to_string();
-        let verdicts = run_with(&mut verify(&home, &["--digest", digest, "--at", &at]), input.as_bytes()).ok().json_lines();
+        let verdicts = run_with(&mut verify(&home, &["--digest", digest, "--at", &at]), input.as_bytes())
+            .ok()
+            .json_lines();
         assert_eq!(verdicts.len(), names.len(), "one verdict a line");
         for (verdict, name) in verdicts.iter().zip(names) {
             assert_eq!(verdict["verdict"], "ok", "{digest}, {name}: {verdict}");
@@ -92,17 +102,22 @@ fn time_is_judged_alike() {
     let Some(peer) = Peer::itsdangerous() else { return };
     let home = Home::new();
     let issued = 1_700_000_000_u64;
-    let token = peer.ask(&json!({"do": "sign", "secret": hex(SECRET), "subject": "ada", "at": issued}))["token"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    for (age, ours, theirs) in
-        [(0, "ok", None), (60, "ok", None), (61, "expired", Some("SignatureExpired")), (86_400, "expired", Some("SignatureExpired"))]
-    {
+    let token =
+        peer.ask(&json!({"do": "sign", "secret": hex(SECRET), "subject": "ada", "at": issued}))["token"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+    for (age, ours, theirs) in [
+        (0, "ok", None),
+        (60, "ok", None),
+        (61, "expired", Some("SignatureExpired")),
+        (86_400, "expired", Some("SignatureExpired")),
+    ] {
         let at = issued + age;
         let verdict = run(verify(&home, &["--max-age", "60", "--at", &at.to_string()]).arg(&token)).json();
         assert_eq!(verdict["verdict"], ours, "at an age of {age} s: {verdict}");
-        let question = json!({"do": "unsign", "secret": hex(SECRET), "token": token, "max_age": 60, "at": at});
+        let question =
+            json!({"do": "unsign", "secret": hex(SECRET), "token": token, "max_age": 60, "at": at});
         let answer = peer.ask(&question);
         assert_eq!(answer["error"].as_str(), theirs, "at an age of {age} s: {answer}");
     }

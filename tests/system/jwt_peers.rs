@@ -22,7 +22,8 @@ fn known(served: &Served, token: &str) -> Known {
         .unwrap_or_else(|| panic!("an audience in {shown}"))
         .to_owned();
     let below: String = issuer.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
-    let document = served.http.get(&format!("{below}/.well-known/openid-configuration"), &[]).status(200).json();
+    let document =
+        served.http.get(&format!("{below}/.well-known/openid-configuration"), &[]).status(200).json();
     assert_eq!(document["issuer"], issuer.as_str(), "discovery names the issuer of the tokens");
     let jwks = document["jwks_uri"].as_str().unwrap_or_default();
     let path: String = jwks.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
@@ -37,9 +38,7 @@ fn both_verify(peer: &Peer) {
     let path = known.jwks.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
     std::fs::write(&file, served.http.get(&path, &[]).status(200).body).expect("write the key set");
 
-    let ask = |token: &str, jwks: &str, audience: &str, issuer: &str| {
-        json!({"token": token, "jwks": jwks, "audience": audience, "issuer": issuer})
-    };
+    let ask = |token: &str, jwks: &str, audience: &str, issuer: &str| json!({"token": token, "jwks": jwks, "audience": audience, "issuer": issuer});
     let local = file.display().to_string();
     let forged = token.replacen('.', ".e30", 1);
     let answers = peer.ask_all(&[
@@ -97,8 +96,14 @@ fn seamless_verify_reads_the_same_key_set() {
         run(&mut command)
     };
     assert_eq!(verify(&known.issuer, &known.audience).ok().json()["verdict"], "ok");
-    assert_eq!(verify("https://elsewhere.example", &known.audience).fails().json()["verdict"], "wrong_issuer");
-    assert_eq!(verify(&known.issuer, "https://elsewhere.example").fails().json()["verdict"], "wrong_audience");
+    assert_eq!(
+        verify("https://elsewhere.example", &known.audience).fails().json()["verdict"],
+        "wrong_issuer"
+    );
+    assert_eq!(
+        verify(&known.issuer, "https://elsewhere.example").fails().json()["verdict"],
+        "wrong_audience"
+    );
 }
 
 #[test]
@@ -110,7 +115,10 @@ fn every_algorithm_an_audience_may_have() {
     let file = dir.join("realm.toml");
     let mut text = std::fs::read_to_string(&file).expect("realm.toml");
     for algorithm in ["ES256", "RS256"] {
-        text.push_str(&format!("\n[audiences.\"https://{}.example\"]\nalgorithm = \"{algorithm}\"\n", algorithm.to_lowercase()));
+        text.push_str(&format!(
+            "\n[audiences.\"https://{}.example\"]\nalgorithm = \"{algorithm}\"\n",
+            algorithm.to_lowercase()
+        ));
     }
     std::fs::write(&file, text).expect("write realm.toml");
     let served = Served::start_in(home, dir, key, &[]);

@@ -32,7 +32,8 @@ fn start(program: &Path, served: &Served) -> Nginx {
 /// The example as it stands, but for its ports and the folders that need root.
 fn configure(folder: &Path, front: u16, upstream: u16, seamless: u16) -> PathBuf {
     let path = seamless_tests::root().join("edge-examples/nginx/nginx.conf");
-    let example = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let example =
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut text = example;
     for (from, mark) in [("8081", "@FRONT@"), ("9000", "@UPSTREAM@"), ("8080", "@SEAMLESS@")] {
         assert!(text.contains(from), "the example has port {from}");
@@ -71,7 +72,12 @@ fn a_token_opens_and_the_identity_goes_on() {
     let header = format!("Bearer {token}");
 
     let passed = nginx.front.get("/x", &[("Authorization", &header)]).status(200);
-    assert_eq!(values(&passed.body, "x-seamless-user"), [subject.as_str()], "what reached the service:\n{}", passed.body);
+    assert_eq!(
+        values(&passed.body, "x-seamless-user"),
+        [subject.as_str()],
+        "what reached the service:\n{}",
+        passed.body
+    );
 
     let spoofed = nginx
         .front
@@ -88,7 +94,11 @@ fn a_token_opens_and_the_identity_goes_on() {
         .status(200);
     assert_eq!(values(&spoofed.body, "x-seamless-user"), [subject.as_str()], "{}", spoofed.body);
     for forged in ["root", "admins", "everything"] {
-        assert!(!spoofed.body.contains(forged), "a client's own identity header reached the service:\n{}", spoofed.body);
+        assert!(
+            !spoofed.body.contains(forged),
+            "a client's own identity header reached the service:\n{}",
+            spoofed.body
+        );
     }
     assert!(nginx.running.alive(), "{}", nginx.running.transcript());
 }
@@ -105,9 +115,16 @@ fn without_a_good_token_it_stays_shut() {
     ] {
         let answer = nginx.front.get("/x", &headers).status(401);
         assert!(answer.body.starts_with(first), "the body says why: {answer:#?}");
-        let challenges: Vec<_> =
-            answer.headers.iter().filter(|(name, _)| name == "www-authenticate").map(|(_, value)| value).collect();
-        assert!(challenges.iter().any(|value| value.contains("seamless realm=")), "what the original's client looks for: {answer:#?}");
+        let challenges: Vec<_> = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "www-authenticate")
+            .map(|(_, value)| value)
+            .collect();
+        assert!(
+            challenges.iter().any(|value| value.contains("seamless realm=")),
+            "what the original's client looks for: {answer:#?}"
+        );
     }
 }
 

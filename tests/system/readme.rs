@@ -129,7 +129,8 @@ fn serves(text: &str) -> bool {
 #[test]
 fn blocks_are_found() {
     let found = blocks("x\n```sh\na\nb\n```\n\n```console\nc\n```\n```sh root\nd\n```\n");
-    let shown: Vec<_> = found.iter().map(|block| (block.line, block.info.as_str(), block.text.as_str())).collect();
+    let shown: Vec<_> =
+        found.iter().map(|block| (block.line, block.info.as_str(), block.text.as_str())).collect();
     assert_eq!(shown, [(2, "sh", "a\nb\n"), (7, "console", "c\n"), (10, "sh root", "d\n")]);
     assert!(serves("cargo run --release -- serve\n") && !serves("curl x\n"));
 }

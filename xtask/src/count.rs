@@ -79,10 +79,15 @@ mod tests {
 
     #[test]
     fn both_runners_are_read() {
-        let libtest = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.00s";
+        let libtest =
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.00s";
         assert_eq!(counted(libtest), (3, 0, 1));
-        assert_eq!(counted("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out"), (3, 2, 0));
-        let nextest = "\u{1b}[1m     Summary\u{1b}[0m [   0.1s] 4 tests run: 3 passed (1 slow), 1 failed, 2 skipped";
+        assert_eq!(
+            counted("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out"),
+            (3, 2, 0)
+        );
+        let nextest =
+            "\u{1b}[1m     Summary\u{1b}[0m [   0.1s] 4 tests run: 3 passed (1 slow), 1 failed, 2 skipped";
         assert_eq!(counted(nextest), (3, 1, 2));
         assert_eq!(counted("running 3 tests"), (0, 0, 0));
     }

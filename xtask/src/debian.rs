@@ -17,7 +17,8 @@ const NEEDED: [(&str, &str); 5] = [
 
 /// Installs what is missing, without starting any service.
 pub fn install(log: &mut Log) -> Result {
-    let missing: Vec<&str> = NEEDED.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
     install_packages(&missing, log)
 }
 
@@ -26,8 +27,9 @@ pub fn install_packages(packages: &[&str], log: &mut Log) -> Result {
     if packages.is_empty() {
         return Ok(());
     }
-    let apt = find("apt-get")
-        .ok_or_else(|| Failure::new(format!("this is no Debian; install these by hand: {}", packages.join(" "))))?;
+    let apt = find("apt-get").ok_or_else(|| {
+        Failure::new(format!("this is no Debian; install these by hand: {}", packages.join(" ")))
+    })?;
     let _quiet = NoServices::new()?;
     log.run(Command::new(&apt).args(["update", "-qq"]))?;
     log.run(
@@ -55,7 +57,8 @@ impl NoServices {
         if Path::new(Self::FILE).exists() {
             return Ok(Self { ours: false });
         }
-        std::fs::write(Self::FILE, "#!/bin/sh\nexit 101\n").doing("keep new services from starting (not root?)")?;
+        std::fs::write(Self::FILE, "#!/bin/sh\nexit 101\n")
+            .doing("keep new services from starting (not root?)")?;
         std::fs::set_permissions(Self::FILE, std::fs::Permissions::from_mode(0o755)).doing("set a mode")?;
         Ok(Self { ours: true })
     }

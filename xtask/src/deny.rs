@@ -28,7 +28,8 @@ pub fn check(root: &Path) -> Result<String> {
     let rules = Rules::read(&root.join("deny.toml"))?;
     let text = output(cargo().args(["metadata", "--format-version", "1", "--locked"]).current_dir(root))?;
     let metadata: Value = serde_json::from_str(&text).doing("read cargo metadata")?;
-    let packages = metadata["packages"].as_array().ok_or_else(|| Failure::new("cargo metadata lists no packages"))?;
+    let packages =
+        metadata["packages"].as_array().ok_or_else(|| Failure::new("cargo metadata lists no packages"))?;
 
     let mut findings = Vec::new();
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -89,10 +90,17 @@ impl Rules {
         let text = std::fs::read_to_string(path).doing(format_args!("read {}", path.display()))?;
         let table: toml::Table = text.parse().doing(format_args!("read {}", path.display()))?;
         let list = |section: &str, key: &str| -> Vec<toml::Value> {
-            table.get(section).and_then(|t| t.get(key)).and_then(toml::Value::as_array).cloned().unwrap_or_default()
+            table
+                .get(section)
+                .and_then(|t| t.get(key))
+                .and_then(toml::Value::as_array)
+                .cloned()
+                .unwrap_or_default()
         };
-        let words = |values: &[toml::Value]| values.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect();
-        let word = |value: &toml::Value, key: &str| value.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+        let words =
+            |values: &[toml::Value]| values.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect();
+        let word =
+            |value: &toml::Value, key: &str| value.get(key).and_then(toml::Value::as_str).map(str::to_owned);
         let mut rules = Self {
             licences: words(&list("licenses", "allow")),
             exceptions: BTreeMap::new(),
@@ -105,8 +113,13 @@ impl Rules {
         }
         for ban in list("bans", "deny") {
             let name = word(&ban, "crate").unwrap_or_default();
-            let only_twice = ban.get("deny-multiple-versions").and_then(toml::Value::as_bool).unwrap_or(false);
-            if only_twice { rules.single.insert(name) } else { rules.banned.insert(name) };
+            let only_twice =
+                ban.get("deny-multiple-versions").and_then(toml::Value::as_bool).unwrap_or(false);
+            if only_twice {
+                rules.single.insert(name)
+            } else {
+                rules.banned.insert(name)
+            };
         }
         Ok(rules)
     }
@@ -171,7 +184,13 @@ mod tests {
             banned: words(&[]),
             single: words(&[]),
         };
-        for yes in ["MIT", "MIT/Apache-2.0", "GPL-3.0 OR MIT", "(MIT OR GPL-3.0) AND Apache-2.0", "Apache-2.0 WITH LLVM-exception"] {
+        for yes in [
+            "MIT",
+            "MIT/Apache-2.0",
+            "GPL-3.0 OR MIT",
+            "(MIT OR GPL-3.0) AND Apache-2.0",
+            "Apache-2.0 WITH LLVM-exception",
+        ] {
             assert!(rules.allows("any", yes), "{yes}");
         }
         for no in ["GPL-3.0", "MIT AND GPL-3.0", "ISC", "(MIT AND ISC) OR GPL-3.0", "", "MIT MIT"] {

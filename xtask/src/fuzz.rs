@@ -12,13 +12,15 @@ const CARGO_FUZZ: &str = "0.13.2";
 
 /// Runs every target for its share of the minutes.
 pub fn fuzz(minutes: &str) -> Result {
-    let minutes: f64 = minutes.parse().ok().filter(|m| *m > 0.0).ok_or_else(|| Failure::new("fuzz MINUTES: a number"))?;
+    let minutes: f64 =
+        minutes.parse().ok().filter(|m| *m > 0.0).ok_or_else(|| Failure::new("fuzz MINUTES: a number"))?;
     let space = workspace()?;
     let targets = targets(&space.root)?;
     if targets.is_empty() {
         return Err(Failure::new("there is no fuzz target in fuzz/Cargo.toml"));
     }
-    let rustup = find("rustup").ok_or_else(|| Failure::new("rustup is not installed; fuzzing needs a nightly toolchain"))?;
+    let rustup = find("rustup")
+        .ok_or_else(|| Failure::new("rustup is not installed; fuzzing needs a nightly toolchain"))?;
     if !output(Command::new(&rustup).args(["toolchain", "list"]))?.contains("nightly") {
         return Err(Failure::new("no nightly toolchain: rustup toolchain install nightly"));
     }
@@ -42,7 +44,10 @@ pub fn fuzz(minutes: &str) -> Result {
         println!("fuzz: {} targets held for {seconds} s each", targets.len());
         return Ok(());
     }
-    Err(Failure::new(format!("found something in: {} (the inputs are in fuzz/artifacts/)", failed.join(", "))))
+    Err(Failure::new(format!(
+        "found something in: {} (the inputs are in fuzz/artifacts/)",
+        failed.join(", ")
+    )))
 }
 
 /// Runs every file of the corpus once, on the stable toolchain: a target is a program that takes files.

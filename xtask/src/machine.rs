@@ -15,9 +15,11 @@ pub fn describe() -> Vec<(&'static str, String)> {
     let cpu = file("/proc/cpuinfo");
     let flags = field(&cpu, "flags");
     let has = |flag: &str| flags.split(' ').any(|known| known == flag);
-    let extras: Vec<&str> = ["avx2", "avx512f", "sha_ni", "hypervisor"].into_iter().filter(|flag| has(flag)).collect();
+    let extras: Vec<&str> =
+        ["avx2", "avx512f", "sha_ni", "hypervisor"].into_iter().filter(|flag| has(flag)).collect();
     let tool = |program: &str, arg: &str| {
-        output(Command::new(program).arg(arg)).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+        output(Command::new(program).arg(arg))
+            .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
     };
     vec![
         ("processor", format!("{} ({})", field(&cpu, "model name"), extras.join(", "))),

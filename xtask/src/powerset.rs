@@ -16,7 +16,11 @@ pub fn all() -> Vec<Set> {
                         .into_iter()
                         .filter_map(|(bit, name)| (algorithms & bit != 0).then_some(name));
                     sets.push(
-                        [Some(memory), hmac, mint, Some("jwt")].into_iter().flatten().chain(algorithms).collect(),
+                        [Some(memory), hmac, mint, Some("jwt")]
+                            .into_iter()
+                            .flatten()
+                            .chain(algorithms)
+                            .collect(),
                     );
                 }
             }

@@ -142,7 +142,12 @@ pub fn test(args: &[&str]) -> Result {
             Err(failure) => {
                 // What does not even build is one failure.
                 total.failed += usize::from(counts.failed == 0);
-                println!("{}\n{}: {failure}\n(all of it: {})", log.tail(150), stage.name, log.path().display());
+                println!(
+                    "{}\n{}: {failure}\n(all of it: {})",
+                    log.tail(150),
+                    stage.name,
+                    log.path().display()
+                );
                 ("FAILED", format!("{} failed", counts.failed.max(1)))
             }
         };
@@ -173,7 +178,15 @@ fn deny(context: &Context, _: &mut Log) -> Result<End> {
 }
 
 fn clippy(context: &Context, log: &mut Log) -> Result<End> {
-    log.run(context.cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    log.run(context.cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     Ok(End::Done(String::new()))
 }
 
@@ -184,7 +197,9 @@ fn token(context: &Context, log: &mut Log) -> Result<End> {
     let all = powerset::all();
     for set in &all {
         let mut clippy = context.cargo();
-        log.run(clippy.args(["clippy", "--lib"]).args(package).arg(set.join(",")).args(["--", "-D", "warnings"]))?;
+        log.run(
+            clippy.args(["clippy", "--lib"]).args(package).arg(set.join(",")).args(["--", "-D", "warnings"]),
+        )?;
     }
     let edge = powerset::edge();
     for set in &edge {
@@ -293,15 +308,16 @@ impl Context {
         let peers = self.space.root.join("tests/peers");
         let mut command = self.cargo();
         command
-            .args(["test", "--package", "seamless-tests", "--locked", "--test", "system", "--"])
+            .args(["test", "--package", "seamless-tests", "--locked", "--lib", "--test", "system", "--"])
             .args(filters)
             .env("SEAMLESS_BIN", binary)
             .env("SEAMLESS_ROOT", &self.space.root)
             .env("SEAMLESS_SKIPS", self.skips_file());
         // A test without its peer says so; in CI it fails.
-        for (name, found) in
-            [("SEAMLESS_PYTHON", tools::python(&folder, &peers, log)), ("SEAMLESS_NPM", tools::npm(&folder, &peers, log))]
-        {
+        for (name, found) in [
+            ("SEAMLESS_PYTHON", tools::python(&folder, &peers, log)),
+            ("SEAMLESS_NPM", tools::npm(&folder, &peers, log)),
+        ] {
             match found {
                 Ok(path) => {
                     command.env(name, path);

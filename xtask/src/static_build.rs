@@ -30,19 +30,32 @@ pub fn build() -> Result<PathBuf> {
     println!("building {triple}, profile dist: takes minutes, its output is in {}", log.path().display());
     log.run(
         cargo()
-            .args(["build", "--package", "seamless-issuer", "--bin", "seamless", "--profile", "dist", "--locked"])
+            .args([
+                "build",
+                "--package",
+                "seamless-issuer",
+                "--bin",
+                "seamless",
+                "--profile",
+                "dist",
+                "--locked",
+            ])
             .args(["--target", &triple])
             .env("CARGO_TARGET_DIR", &build)
             .env(format!("CC_{}", triple.replace('-', "_")), "musl-gcc")
             .env(format!("CARGO_TARGET_{upper}_LINKER"), "musl-gcc")
-            .env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), "-C relocation-model=static -C target-feature=+crt-static")
+            .env(
+                format!("CARGO_TARGET_{upper}_RUSTFLAGS"),
+                "-C relocation-model=static -C target-feature=+crt-static",
+            )
             .current_dir(&space.root),
     )
     .map_err(|failure| Failure::new(format!("{failure}\n{}", log.tail(40))))?;
     let binary = folder.join("seamless");
     std::fs::copy(build.join(&triple).join("dist/seamless"), &binary).doing("copy the static binary")?;
     // Says so itself rather than be trusted: an interpreter would mean dynamic loading.
-    let headers = crate::process::output(Command::new("file").arg("--brief").arg(&binary)).unwrap_or_default();
+    let headers =
+        crate::process::output(Command::new("file").arg("--brief").arg(&binary)).unwrap_or_default();
     if headers.contains("dynamically linked") {
         return Err(Failure::new(format!("not static after all: {headers}")));
     }

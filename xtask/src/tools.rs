@@ -30,7 +30,16 @@ pub fn python(tools: &Path, peers: &Path, log: &mut Log) -> Result<PathBuf> {
     log.run(Command::new(python).args(["-m", "venv"]).arg(&venv))?;
     log.run(
         Command::new(&interpreter)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r"])
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--only-binary",
+                ":all:",
+                "-r",
+            ])
             .arg(peers.join("requirements.txt")),
     )?;
     stamp(&venv, &wanted)?;
@@ -59,7 +68,8 @@ pub fn npm(tools: &Path, peers: &Path, log: &mut Log) -> Result<PathBuf> {
 
 /// Adds a target to the pinned toolchain, unless it is there.
 pub fn rust_target(target: &str, root: &Path, log: &mut Log) -> Result {
-    let rustup = find("rustup").ok_or_else(|| Failure::new(format!("rustup is not installed, and {target} is missing")))?;
+    let rustup = find("rustup")
+        .ok_or_else(|| Failure::new(format!("rustup is not installed, and {target} is missing")))?;
     let installed = output(Command::new(&rustup).args(["target", "list", "--installed"]).current_dir(root))?;
     if installed.lines().any(|line| line.trim() == target) {
         return Ok(());
@@ -88,5 +98,6 @@ fn up_to_date(folder: &Path, wanted: &str) -> bool {
 }
 
 fn stamp(folder: &Path, wanted: &str) -> Result {
-    std::fs::write(folder.join(".installed-from"), wanted).doing(format_args!("write in {}", folder.display()))
+    std::fs::write(folder.join(".installed-from"), wanted)
+        .doing(format_args!("write in {}", folder.display()))
 }

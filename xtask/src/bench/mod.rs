@@ -69,7 +69,8 @@ pub fn bench(args: &[&str]) -> Result {
     )
     .map_err(|failure| Failure::new(format!("{failure}\n{}", log.tail(40))))?;
     let ordinary = space.target.join("release/seamless");
-    let fixed = static_build::build().map_err(|failure| notes.push(format!("no static build: {failure}"))).ok();
+    let fixed =
+        static_build::build().map_err(|failure| notes.push(format!("no static build: {failure}"))).ok();
     let python = tools::python(&tools::folder()?, &space.root.join("tests/peers"), &mut log)
         .map_err(|failure| notes.push(format!("no Python peer: {failure}")))
         .ok();
@@ -101,7 +102,8 @@ fn in_process(space: &Workspace, quick: bool) -> Result<(Vec<Figure>, Vec<Number
     let text = output(command.current_dir(&space.root))?;
     let (mut figures, mut numbers) = (Vec::new(), Vec::new());
     for line in text.lines() {
-        let value: Value = serde_json::from_str(line).doing(format_args!("read `{line}` of the bench binary"))?;
+        let value: Value =
+            serde_json::from_str(line).doing(format_args!("read `{line}` of the bench binary"))?;
         let word = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
         let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
         if value["count"].is_number() {
@@ -157,9 +159,9 @@ fn report(figures: &[Figure], numbers: &[Number], notes: &[String]) -> String {
     }
     text.push_str("\n| counted | value | goal |\n| --- | ---: | --- |\n");
     for number in numbers {
-        let goal = number
-            .goal
-            .map_or_else(String::new, |goal| format!("at most {goal} {}: {}", number.unit, met(number.value <= goal)));
+        let goal = number.goal.map_or_else(String::new, |goal| {
+            format!("at most {goal} {}: {}", number.unit, met(number.value <= goal))
+        });
         let _ = writeln!(text, "| {} | {:.4} {} | {goal} |", number.name, number.value, number.unit);
     }
     text = text.replace(".0000 ", " ").replace(" : ", ": ");

@@ -43,17 +43,32 @@ pub fn measure(plan: &Plan, figures: &mut Vec<Figure>, numbers: &mut Vec<Number>
         command
     };
     let rounds = if plan.quick { 9 } else { 21 };
-    let mut pair = |name: &str, ours: &dyn Fn() -> Command, beside: &str, other: &dyn Fn() -> Command, each, goal| {
-        let figure = interleaved(name, ours, beside, other, rounds, each, goal)?;
-        println!("{name} beside {beside}: {:.2}x", figure.ratio.1);
-        figures.push(figure);
-        Ok::<_, Failure>(())
-    };
+    let mut pair =
+        |name: &str, ours: &dyn Fn() -> Command, beside: &str, other: &dyn Fn() -> Command, each, goal| {
+            let figure = interleaved(name, ours, beside, other, rounds, each, goal)?;
+            println!("{name} beside {beside}: {:.2}x", figure.ratio.1);
+            figures.push(figure);
+            Ok::<_, Failure>(())
+        };
     let ordinary = || seamless(&plan.ordinary, &mint);
-    pair("`seamless token`, ordinary release build", &ordinary, "`/bin/echo`", &echo, 20, Some((Goal::Ratio, 3.0)))?;
+    pair(
+        "`seamless token`, ordinary release build",
+        &ordinary,
+        "`/bin/echo`",
+        &echo,
+        20,
+        Some((Goal::Ratio, 3.0)),
+    )?;
     if let Some(binary) = &plan.fixed {
         let fixed = || seamless(binary, &mint);
-        pair("`seamless token`, static release build", &fixed, "`/bin/echo`", &echo, 20, Some((Goal::Ratio, 1.5)))?;
+        pair(
+            "`seamless token`, static release build",
+            &fixed,
+            "`/bin/echo`",
+            &echo,
+            20,
+            Some((Goal::Ratio, 1.5)),
+        )?;
     }
     if let Some(python) = &plan.python {
         let script = "from itsdangerous import TimestampSigner as S; \
@@ -63,7 +78,14 @@ pub fn measure(plan: &Plan, figures: &mut Vec<Figure>, numbers: &mut Vec<Number>
             command.args(["-c", script]).env_clear();
             command
         };
-        pair("`seamless token`, ordinary release build", &ordinary, "Python with itsdangerous", &peer, 3, None)?;
+        pair(
+            "`seamless token`, ordinary release build",
+            &ordinary,
+            "Python with itsdangerous",
+            &peer,
+            3,
+            None,
+        )?;
     }
 
     let mut memory = |name: &str, goal, command: &Command| {
