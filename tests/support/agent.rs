@@ -65,6 +65,7 @@ pub fn lying_agent(home: &Home, shown: &Path, own: &Path, honest: &Agent) -> Pat
     let (shown, own) = (blob(shown), blob(own));
     let upstream = honest.socket.clone();
     let listener = UnixListener::bind(&socket).expect("bind the lying agent's socket");
+    home.own(&socket);
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let (shown, own, upstream) = (shown.clone(), own.clone(), upstream.clone());

@@ -197,7 +197,11 @@ impl Home {
         self.own(&binary);
     }
 
-    fn own(&self, path: &Path) {
+    /// Gives a file to whoever lives here.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn own(&self, path: &Path) {
         if let Some(account) = &self.account {
             chown(path, Some(account.uid), Some(account.gid)).expect("give a file to the account");
         }

@@ -78,6 +78,7 @@ pub fn replay(root: &Path, target_dir: &Path, log: &mut Log) -> Result<usize> {
             log.run(Command::new(target_dir.join("debug").join(&target)).args(some).current_dir(root))?;
         }
         ran += files.len();
+        log.counts().passed += 1;
     }
     Ok(ran)
 }
