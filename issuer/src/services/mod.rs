@@ -1,0 +1,12 @@
+//! One function, one use case. Synchronous, no printing; doors call them, they call backends.
+
+pub mod change;
+pub mod init;
+pub mod keys;
+pub mod mint;
+pub mod revoke;
+pub mod session;
+pub mod signing;
+pub mod trust;
+pub mod users;
+pub mod words;
