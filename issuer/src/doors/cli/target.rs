@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::backends::files;
 use crate::backends::system::accounts::{self, Account};
 use crate::backends::system::reexec;
 use crate::config;
@@ -117,18 +116,17 @@ impl Context {
 
     /// The bytes of a file that the caller names: `-`, or what a re-execution handed on, is standard input.
     pub(super) fn read_file(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
-        use std::io::Read as _;
-        if name != "-" && !self.target.file_on_stdin {
-            return files::read_small(Path::new(name), limit);
-        }
+        use std::io::Read;
+        let stdin = name == "-" || self.target.file_on_stdin;
+        let path = Path::new(if stdin { "/dev/stdin" } else { name });
+        // The caller's own file: links and pipes are welcome.
+        let open: std::io::Result<Box<dyn Read>> =
+            if stdin { Ok(Box::new(std::io::stdin())) } else { std::fs::File::open(path).map(|f| Box::new(f) as _) };
         let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Error::internal(format!("can't read standard input: {e}")))?;
+        open.and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+            .map_err(|e| Error::failed(crate::error::io("read", path, &e).message()))?;
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-            return Err(Error::usage(format!("standard input is over {limit} bytes")));
+            return Err(Error::usage(format!("{} is over {} KiB", path.display(), limit / 1024)));
         }
         Ok(bytes)
     }
