@@ -1,1 +1,16 @@
-fn main(){}
+//! The binary `seamless`: a forced command for sshd on its short way, everything else through the command line.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use issuer::doors::{cli, ssh};
+
+fn main() -> ExitCode {
+    let argv: Vec<_> = std::env::args_os().collect();
+    // What sshd runs at every log-in: no clap, no runtime, no configuration beyond the realm's.
+    if argv.get(1).is_some_and(|word| word == ssh::forced::WORD) {
+        return ExitCode::from(ssh::forced::main(argv.get(2..).unwrap_or_default()));
+    }
+    ExitCode::from(cli::main(argv))
+}

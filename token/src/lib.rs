@@ -1,2 +1,71 @@
-//! Token core.
+//! The token core of seamless.
 #![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+mod base64url;
+#[cfg(feature = "alloc")]
+pub mod headers;
+#[cfg(feature = "alloc")]
+pub mod inspect;
+mod items;
+#[cfg(feature = "jwt")]
+pub mod jws;
+mod key_error;
+#[cfg(feature = "jwt")]
+pub mod keys;
+#[cfg(feature = "mint")]
+pub mod mint;
+pub mod policy;
+#[cfg(feature = "jwt")]
+pub mod refresh;
+#[cfg(feature = "alloc")]
+pub mod request;
+#[cfg(feature = "alloc")]
+pub mod revocation;
+#[cfg(feature = "alloc")]
+pub mod rules;
+#[cfg(feature = "hmac")]
+pub mod seamless;
+#[cfg(feature = "hmac")]
+mod secret;
+#[cfg(feature = "jwt")]
+pub mod seen;
+mod text;
+pub mod verdict;
+#[cfg(feature = "alloc")]
+mod verifier;
+
+pub use key_error::KeyError;
+pub use policy::{Leeway, MaxAge, OutOfRange};
+#[cfg(feature = "alloc")]
+pub use policy::{Audiences, Demand};
+#[cfg(feature = "hmac")]
+pub use secret::{Digest, Secret};
+pub use text::MAX_TOKEN_LENGTH;
+pub use verdict::{Code, Format, Identity, Rejection, UnknownName, Verdict};
+#[cfg(feature = "alloc")]
+pub use {
+    headers::{identity_headers, is_identity_header, www_authenticate},
+    inspect::{Inspection, inspect},
+    request::{Outcome, RequestView},
+    revocation::{Revocation, Revocations},
+    rules::{Decision, Need, Rules, RulesError},
+    verifier::{Scratch, Verifier},
+};
+#[cfg(feature = "jwt")]
+pub use keys::{Algorithm, PublicKey, PublicKeys};
+#[cfg(feature = "mint")]
+pub use mint::MintError;
+#[cfg(all(feature = "mint", feature = "hmac"))]
+pub use mint::mint_seamless;
+#[cfg(all(feature = "mint", feature = "jwt"))]
+pub use mint::{AccessClaims, Sign, mint_access};
+#[cfg(all(feature = "mint", feature = "eddsa"))]
+pub use mint::Ed25519Signer;
+#[cfg(all(feature = "mint", feature = "es256"))]
+pub use mint::Es256Signer;

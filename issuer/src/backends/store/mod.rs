@@ -126,7 +126,12 @@ pub enum Revoked {
         issued_before: u64,
     },
     /// All that this SSH key fetched.
-    SshKey(String),
+    SshKey {
+        /// `SHA256:…`
+        fingerprint: String,
+        /// Whose it was; not part of what verifiers see.
+        user: String,
+    },
     /// All that this signing key signed.
     Kid(String),
 }
@@ -166,6 +171,8 @@ pub enum Change {
     PutSigningKey(SigningKey),
     /// Adds a revocation.
     Revoke(StoredRevocation),
+    /// Takes back every revocation of exactly these tokens.
+    Lift(Revoked),
     /// Forgets the revocations that are past their `keep_until`.
     ForgetRevocations {
         /// Unix seconds.

@@ -1,0 +1,479 @@
+//! `realm.toml`: what an operator decides for a realm. Every key is known or an error with its line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::backends::files;
+use crate::backends::store::SigningAlgorithm;
+use crate::duration::Seconds;
+use crate::error::{Error, Result};
+use crate::names::{self, RealmName};
+
+/// The file's name in a realm's directory.
+pub const FILE: &str = "realm.toml";
+
+/// A realm's settings, checked.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The realm's name.
+    pub realm: String,
+    /// The issuer URL: `iss` of its tokens, and what the HTTP paths lie below.
+    pub issuer: String,
+    /// What a mint without words gives, and the limits of one with them.
+    #[serde(default)]
+    pub tokens: Tokens,
+    /// The `seamless` format.
+    #[serde(default)]
+    pub seamless: Seamless,
+    /// By audience: who may ask for it, how it is signed, how long it lasts.
+    #[serde(default)]
+    pub audiences: BTreeMap<String, Audience>,
+    /// What `/verify` and `seamless verify` demand.
+    #[serde(default)]
+    pub verify: Verify,
+    /// Where `serve` listens.
+    #[serde(default)]
+    pub serve: Serve,
+    /// How sshd learns the keys.
+    #[serde(default)]
+    pub sshd: Sshd,
+}
+
+/// `[tokens]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tokens {
+    /// `jwt` or `seamless`.
+    pub default_format: Format,
+    /// The audience of a JWT that names none; empty: the issuer URL.
+    pub default_audience: String,
+    /// Lifetime of a JWT that names none.
+    pub ttl: Seconds,
+    /// The longest lifetime that may be asked for.
+    pub max_ttl: Seconds,
+}
+
+/// A token format's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// JWS, profile `access`.
+    Jwt,
+    /// The original's.
+    Seamless,
+}
+
+/// `[seamless]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Seamless {
+    /// The HMAC's hash.
+    pub digest: Digest,
+    /// How long such a token is accepted.
+    pub max_age: Seconds,
+    /// Audiences its secret stands for; none unless the operator binds it.
+    pub audiences: Vec<String>,
+    /// Scopes its secret stands for; none unless the operator binds them.
+    pub scopes: Vec<String>,
+}
+
+/// A digest's name as itsdangerous users write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Digest {
+    /// The original's default.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// `[audiences."URL"]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audience {
+    /// What its tokens are signed with.
+    pub algorithm: JwsAlgorithm,
+    /// In place of `[tokens] ttl`.
+    pub ttl: Option<Seconds>,
+    /// In place of `[tokens] max_ttl`.
+    pub max_ttl: Option<Seconds>,
+    /// The scopes it knows; absent: any that the user has.
+    pub scopes: Option<Vec<String>>,
+    /// The groups of which a user must be in one; absent: every user may ask for it.
+    pub groups: Option<Vec<String>>,
+}
+
+/// A JWS algorithm by its registered name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum JwsAlgorithm {
+    /// Ed25519.
+    #[default]
+    EdDSA,
+    /// ECDSA on P-256.
+    ES256,
+    /// RSA PKCS #1 v1.5 with SHA-256.
+    RS256,
+}
+
+/// `[verify]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Verify {
+    /// A token passes if it names one of them; empty: the default audience.
+    pub audience: Vec<String>,
+    /// Clock difference that is forgiven, at most 60 s.
+    pub leeway: Seconds,
+}
+
+/// `[serve]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Serve {
+    /// The embedded ssh server's address.
+    pub ssh: Option<String>,
+    /// The HTTP address, or `unix:PATH`.
+    pub http: Option<String>,
+    /// Peers whose X-Forwarded-For counts.
+    pub behind_proxy: Vec<IpNet>,
+}
+
+/// `[sshd]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sshd {
+    /// `file`: `sync` writes authorized_keys. `command`: sshd asks `seamless authorized-keys`.
+    pub keys: KeysBy,
+}
+
+/// How sshd learns the keys of a realm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeysBy {
+    /// By `.ssh/authorized_keys`.
+    File,
+    /// By AuthorizedKeysCommand.
+    Command,
+}
+
+impl Config {
+    /// Reads and checks a realm directory's `realm.toml`.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE);
+        let bytes = files::read_small(&path, 256 * 1024)?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Error::internal(format!("{} is not UTF-8 text", path.display())))?;
+        Self::parse(text).map_err(|e| {
+            let error = Error::internal(format!("{}: {}", path.display(), e.message()));
+            match e.hint_text() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })
+    }
+
+    /// Reads and checks the text of a `realm.toml`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|e| toml_error(text, &e))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The realm's name.
+    pub fn name(&self) -> Result<RealmName> {
+        self.realm.parse()
+    }
+
+    /// The audience of a JWT that names none.
+    #[must_use]
+    pub fn default_audience(&self) -> &str {
+        if self.tokens.default_audience.is_empty() { &self.issuer } else { &self.tokens.default_audience }
+    }
+
+    /// What `/verify` demands where the request doesn't say.
+    #[must_use]
+    pub fn verify_audiences(&self) -> Vec<&str> {
+        if self.verify.audience.is_empty() {
+            return vec![self.default_audience()];
+        }
+        self.verify.audience.iter().map(String::as_str).collect()
+    }
+
+    /// What holds for one audience; the defaults for the default audience, none for an unknown one.
+    #[must_use]
+    pub fn audience(&self, name: &str) -> Option<Audience> {
+        self.audiences.get(name).cloned().or_else(|| (name == self.default_audience()).then(Audience::default))
+    }
+
+    /// The longest that any token of this realm can be alive, leeway included: how long a retired key stays
+    /// published and a revocation is kept.
+    #[must_use]
+    pub fn longest_life(&self) -> u64 {
+        let by_audience = self.audiences.values().filter_map(|a| a.max_ttl).map(|s| s.0).max().unwrap_or(0);
+        self.tokens.max_ttl.0.max(by_audience).max(self.seamless.max_age.0) + 60
+    }
+
+    fn check(&self) -> Result<()> {
+        self.name()?;
+        check_issuer(&self.issuer)?;
+        let range = |what: &str, value: Seconds, from: u64, to: u64| {
+            if (from..=to).contains(&value.0) {
+                return Ok(());
+            }
+            Err(Error::internal(format!("{what} is {value}, outside {}..{}", Seconds(from), Seconds(to))))
+        };
+        range("tokens.max_ttl", self.tokens.max_ttl, 1, 86_400)?;
+        range("tokens.ttl", self.tokens.ttl, 1, self.tokens.max_ttl.0)?;
+        range("seamless.max_age", self.seamless.max_age, 1, 86_400)?;
+        range("verify.leeway", self.verify.leeway, 0, 60)?;
+        let lists = [&self.verify.audience, &self.seamless.audiences];
+        for audience in lists.into_iter().flatten().chain(self.audiences.keys()) {
+            names::check_audience(audience).map_err(internal)?;
+        }
+        if !self.tokens.default_audience.is_empty() {
+            names::check_audience(&self.tokens.default_audience).map_err(internal)?;
+        }
+        for (name, audience) in &self.audiences {
+            let max = audience.max_ttl.unwrap_or(self.tokens.max_ttl);
+            range(&format!("audiences.{name:?}.max_ttl"), max, 1, 86_400)?;
+            range(&format!("audiences.{name:?}.ttl"), audience.ttl.unwrap_or(Seconds(1)), 1, max.0)?;
+            for scope in audience.scopes.iter().flatten() {
+                names::check_scope(scope).map_err(internal)?;
+            }
+            for group in audience.groups.iter().flatten() {
+                names::check_group(group).map_err(internal)?;
+            }
+        }
+        for scope in &self.seamless.scopes {
+            names::check_scope(scope).map_err(internal)?;
+        }
+        Ok(())
+    }
+}
+
+/// An issuer URL: https, or http on loopback; no query, no fragment, no final slash (RFC 8414 section 2).
+pub fn check_issuer(url: &str) -> Result<()> {
+    let bad = |why: &str| {
+        Err(Error::internal(format!("issuer {url:?} {why}")).hint("an https URL such as https://login.example.com/corp"))
+    };
+    let (secure, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (_, Some(rest)) => (false, rest),
+        _ => return bad("is not an http(s) URL"),
+    };
+    names::check_audience(url).map_err(internal)?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.is_empty() || authority.contains('@') {
+        return bad("has no plain host");
+    }
+    if url.contains(['?', '#']) || url.ends_with('/') {
+        return bad("has a query, a fragment or a final slash");
+    }
+    if !secure && !is_loopback_authority(authority) {
+        return bad("is plain http beyond loopback");
+    }
+    Ok(())
+}
+
+/// Whether `host[:port]` means this machine alone.
+#[must_use]
+pub fn is_loopback_authority(authority: &str) -> bool {
+    if authority == "[::1]" || authority.starts_with("[::1]:") {
+        return true;
+    }
+    let host = authority.split(':').next().unwrap_or_default();
+    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl JwsAlgorithm {
+    /// The signing algorithm of that name.
+    #[must_use]
+    pub const fn signing(self) -> SigningAlgorithm {
+        match self {
+            Self::EdDSA => SigningAlgorithm::EdDsa,
+            Self::ES256 => SigningAlgorithm::Es256,
+            Self::RS256 => SigningAlgorithm::Rs256,
+        }
+    }
+}
+
+impl Digest {
+    /// As the token core names it.
+    #[must_use]
+    pub const fn token(self) -> token::Digest {
+        match self {
+            Self::Sha1 => token::Digest::Sha1,
+            Self::Sha256 => token::Digest::Sha256,
+            Self::Sha512 => token::Digest::Sha512,
+        }
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { default_format: Format::Jwt, default_audience: String::new(), ttl: Seconds(300), max_ttl: Seconds(3600) }
+    }
+}
+
+impl Default for Seamless {
+    fn default() -> Self {
+        Self { digest: Digest::Sha1, max_age: Seconds(60), audiences: Vec::new(), scopes: Vec::new() }
+    }
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        Self { audience: Vec::new(), leeway: Seconds(5) }
+    }
+}
+
+impl Default for Sshd {
+    fn default() -> Self {
+        Self { keys: KeysBy::File }
+    }
+}
+
+/// What a new realm's file says. Every key is there, explained, at its default.
+#[must_use]
+pub fn template(realm: &RealmName, issuer: &str, format: Format, digest: Digest, keys: KeysBy) -> String {
+    let format = match format {
+        Format::Jwt => "jwt",
+        Format::Seamless => "seamless",
+    };
+    let digest = match digest {
+        Digest::Sha1 => "sha1",
+        Digest::Sha256 => "sha256",
+        Digest::Sha512 => "sha512",
+    };
+    let keys = match keys {
+        KeysBy::File => "file",
+        KeysBy::Command => "command",
+    };
+    format!(
+        r#"# Settings of the realm {realm}. Lengths of time are written 90s, 5m, 1h, 90d.
+# A change counts from the next token on; a running `seamless serve` reads it at its next start.
+
+realm = "{realm}"
+
+# The issuer URL: the `iss` of every JWT, and what its keys are published below. Verifiers compare it exactly,
+# so set it before the first service trusts it.
+issuer = "{issuer}"
+
+[tokens]
+# What `ssh -T {realm}@host` alone prints: "jwt", or "seamless" (the format of the Python package).
+default_format = "{format}"
+# The audience of a JWT that names none; "" means the issuer URL.
+default_audience = ""
+# Lifetime of a JWT that asks for none, and the longest that may be asked for (at most 1d).
+ttl = "5m"
+max_ttl = "1h"
+
+[seamless]
+# The HMAC's hash: "sha1" (the original's), "sha256" or "sha512". Every verifier must be told the same.
+digest = "{digest}"
+# How long such a token is accepted (at most 1d).
+max_age = "60s"
+# Such a token carries no audience and no scope; it passes a policy that demands one only if it is named here.
+audiences = []
+scopes = []
+
+# One table for each service that tokens may be asked for with `-a`:
+# [audiences."https://api.example.com"]
+# algorithm = "EdDSA"            # or "ES256", "RS256"; `seamless signing-key rotate --algorithm` makes its key
+# ttl = "5m"
+# max_ttl = "1h"
+# scopes = ["read", "write"]     # the scopes it knows; without this line any that the user has
+# groups = ["staff"]             # only users in one of these groups; without this line every user
+
+[verify]
+# What /verify demands: a token passes if it names one of these; [] means the default audience.
+audience = []
+# Clock difference that is forgiven, at most 60s.
+leeway = "5s"
+
+[serve]
+# Where `seamless serve` listens; --ssh and --http come before these.
+# ssh = "127.0.0.1:2222"
+# http = "127.0.0.1:8080"        # or "unix:/run/seamless/{realm}.sock"
+# behind_proxy = ["10.0.0.0/8"]  # the proxies in front of it, whose X-Forwarded-For counts
+
+[sshd]
+# How the system's sshd learns this realm's keys: "file" (`seamless sync` writes authorized_keys) or "command"
+# (sshd asks `seamless authorized-keys`). After a change run `seamless sync {realm}`.
+keys = "{keys}"
+"#
+    )
+}
+
+fn internal(error: Error) -> Error {
+    Error::internal(error.message().to_owned()).hint(error.hint_text().unwrap_or_default().to_owned())
+}
+
+/// `line 7: unknown field `tll`, expected one of …`: one line, with the place.
+fn toml_error(text: &str, error: &toml::de::Error) -> Error {
+    let message = error.message().lines().next().unwrap_or("not TOML").trim_end_matches('.').to_owned();
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    match line {
+        Some(line) => Error::internal(format!("line {line}: {message}")),
+        None => Error::internal(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> String {
+        template(&"corp".parse().unwrap(), "https://login.example/corp", Format::Jwt, Digest::Sha1, KeysBy::File)
+    }
+
+    #[test]
+    fn the_template_parses_to_the_defaults() {
+        let config = Config::parse(&sample()).unwrap();
+        assert_eq!(config.default_audience(), "https://login.example/corp");
+        assert_eq!(config.tokens.ttl, Seconds(300));
+        assert_eq!(config.longest_life(), 3660);
+        let bare = Config::parse("realm = \"corp\"\nissuer = \"https://login.example/corp\"\n").unwrap();
+        assert_eq!(format!("{config:?}"), format!("{bare:?}"), "the template states the defaults");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = Config::parse("realm = \"corp\"\nissuer = \"https://x/corp\"\n[tokens]\ntll = \"5m\"\n").unwrap_err();
+        assert!(error.message().starts_with("line 4: unknown field `tll`"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for (from, to) in [
+            ("ttl = \"5m\"", "ttl = \"2h\""),
+            ("max_ttl = \"1h\"", "max_ttl = \"2d\""),
+            ("max_age = \"60s\"", "max_age = \"0s\""),
+            ("leeway = \"5s\"", "leeway = \"61s\""),
+            ("issuer = \"https://login.example/corp\"", "issuer = \"http://login.example/corp\""),
+            ("issuer = \"https://login.example/corp\"", "issuer = \"https://login.example/corp/\""),
+            ("issuer = \"https://login.example/corp\"", "issuer = \"https://a@b/corp\""),
+            ("realm = \"corp\"", "realm = \"Corp\""),
+            ("digest = \"sha1\"", "digest = \"md5\""),
+        ] {
+            let text = sample().replacen(from, to, 1);
+            assert_ne!(text, sample());
+            assert!(Config::parse(&text).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn loopback_means_this_machine() {
+        for good in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:80"] {
+            assert!(is_loopback_authority(good), "{good}");
+        }
+        for bad in ["localhost.example", "128.0.0.1", "127.0.0.1.example", "[::2]", "example", "0.0.0.0", ""] {
+            assert!(!is_loopback_authority(bad), "{bad}");
+        }
+    }
+}

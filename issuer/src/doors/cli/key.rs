@@ -1,0 +1,174 @@
+//! `seamless key`: enrol, list and remove users' SSH keys.
+
+use serde_json::{Value, json};
+
+use crate::backends::store::Fingerprint;
+use crate::duration::Seconds;
+use crate::error::{Error, Result};
+use crate::names::UserName;
+use crate::public_key::{self, PublicKey};
+use crate::realm::{Access, Realm};
+use crate::services::keys::{self, Conditions};
+
+use super::Context;
+use super::output::{confirm, dash, table, time};
+use super::sync;
+use super::target::Entered;
+
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Enrol a public key for a user
+    Add(Add),
+    /// List the keys
+    List(List),
+    /// Remove a key and revoke the tokens that it fetched
+    Remove(Remove),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Add {
+    /// The realm, and the public key file (- for standard input)
+    #[arg(value_name = "[REALM] KEYFILE", num_args = 1..=2, required = true)]
+    words: Vec<String>,
+    /// Whose key it is; the user is made if there is none of that name
+    #[arg(long, short)]
+    user: Option<String>,
+    /// How long the key may mint, such as 90d
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+    /// Only from these addresses; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    from: Vec<String>,
+    /// Refuse a key that no authenticator holds
+    #[arg(long)]
+    require_touch: bool,
+    /// Ask the authenticator for a PIN or biometric
+    #[arg(long)]
+    require_verify: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct List {
+    realm: Option<String>,
+    /// Only this user's
+    #[arg(long, short)]
+    user: Option<String>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Remove {
+    /// The realm, and the key's SHA256:… fingerprint
+    #[arg(value_name = "[REALM] FINGERPRINT", num_args = 1..=2, required = true)]
+    words: Vec<String>,
+    /// Don't ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) fn run(context: &Context, command: Command) -> Result<u8> {
+    match command {
+        Command::Add(args) => add(context, args),
+        Command::List(args) => list(context, args),
+        Command::Remove(args) => remove(context, args),
+    }
+}
+
+pub(super) fn add(context: &Context, args: Add) -> Result<u8> {
+    let (place, rest) = context.words(&args.words, 1)?;
+    let Some(file) = rest.first() else { return Err(Error::usage("which key file?")) };
+    let bytes = context.read_file(file, u64::try_from(public_key::MOST_BYTES).unwrap_or(u64::MAX))?;
+    let user = user_name(&args, file)?;
+    let key = PublicKey::parse(&bytes, if file == "-" { "standard input" } else { file })?;
+    let realm = match context.enter(&place, Access::Write, Some(&bytes))? {
+        Entered::Here(realm) => realm,
+        Entered::Elsewhere(code) => return Ok(code),
+    };
+    let expires_at = args.expires.as_deref().map(str::parse::<Seconds>).transpose()?.map(|s| realm.now() + s.0);
+    let conditions = Conditions {
+        expires_at,
+        from: args.from.clone(),
+        require_touch: args.require_touch,
+        require_verify: args.require_verify,
+    };
+    let new = keys::add(&realm, &user, &key, &conditions)?;
+    sync::after_change(&realm)?;
+    let value = json!({"user": user.as_str(), "fingerprint": key.fingerprint.to_string(), "type": key.algorithm,
+                       "expires_at": expires_at, "new": new});
+    context.out.print(&value, || {
+        let until = expires_at.map(|at| format!(", until {}", time(at))).unwrap_or_default();
+        let done = if new { "enrolled for" } else { "changed for" };
+        format!("{} {} is {done} {user}{until}", key.algorithm, key.fingerprint)
+    });
+    Ok(0)
+}
+
+fn list(context: &Context, args: List) -> Result<u8> {
+    let place = context.place(args.realm.as_deref())?;
+    let realm = match context.enter(&place, Access::Read, None)? {
+        Entered::Here(realm) => realm,
+        Entered::Elsewhere(code) => return Ok(code),
+    };
+    let user = args.user.as_deref().map(str::parse::<UserName>).transpose()?;
+    if let Some(user) = &user {
+        crate::services::users::find(&realm, user)?;
+    }
+    let list = keys::list(&realm, user.as_ref())?;
+    let value = list
+        .iter()
+        .map(|k| {
+            json!({"user": k.user.as_str(), "fingerprint": k.fingerprint.to_string(), "type": k.algorithm,
+                   "comment": k.comment, "added_at": k.added_at, "expires_at": k.expires_at, "from": k.from,
+                   "require_touch": k.require_touch, "require_verify": k.require_verify})
+        })
+        .collect::<Value>();
+    context.out.print(&value, || {
+        if list.is_empty() {
+            return no_keys(&realm);
+        }
+        let row = |k: &crate::backends::store::UserKey| {
+            let state = match k.expires_at {
+                Some(at) if at <= realm.now() => "expired".to_owned(),
+                Some(at) => format!("until {}", time(at)),
+                None => "-".to_owned(),
+            };
+            vec![k.user.to_string(), k.fingerprint.to_string(), k.algorithm.clone(), state, dash(&k.from.join(",")), k.comment.clone()]
+        };
+        table(&list.iter().map(row).collect::<Vec<_>>())
+    });
+    Ok(0)
+}
+
+fn remove(context: &Context, args: Remove) -> Result<u8> {
+    let (place, rest) = context.words(&args.words, 1)?;
+    let text = rest.first().map(String::as_str).unwrap_or_default();
+    let fingerprint = Fingerprint::parse(text).ok_or_else(|| {
+        Error::usage(format!("{:?} is not a fingerprint", crate::names::shorten(text)))
+            .hint("SHA256:… as `seamless key list` shows it; a user with all keys: seamless remove")
+    })?;
+    let realm = match context.enter(&place, Access::Write, None)? {
+        Entered::Here(realm) => realm,
+        Entered::Elsewhere(code) => return Ok(code),
+    };
+    confirm(&format!("remove {fingerprint} and revoke its tokens"), args.yes)?;
+    let user = keys::remove(&realm, fingerprint)?;
+    sync::after_change(&realm)?;
+    let value = json!({"user": user.as_str(), "fingerprint": fingerprint.to_string(), "removed": true});
+    context.out.print(&value, || format!("{fingerprint} of {user} is removed, its tokens are revoked"));
+    Ok(0)
+}
+
+/// `--user`, or, as the original had it, the file's name.
+fn user_name(args: &Add, file: &str) -> Result<UserName> {
+    if let Some(user) = &args.user {
+        return user.parse();
+    }
+    if file == "-" {
+        return Err(Error::usage("whose key is it?").hint("say --user NAME"));
+    }
+    let base = std::path::Path::new(file).file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    base.strip_suffix(".pub").unwrap_or(base).parse().map_err(|e: Error| e.hint("say --user NAME"))
+}
+
+fn no_keys(realm: &Realm) -> String {
+    format!("no keys yet; enrol one: seamless add {} KEY.pub --user NAME", realm.name)
+}

@@ -1,0 +1,193 @@
+//! The command line: one file a command. Man pages and completions come from the same definitions.
+
+mod adopt;
+mod audit;
+mod authorized_keys;
+mod completions;
+mod delete;
+mod doctor;
+mod init;
+mod inspect;
+mod key;
+mod man;
+mod output;
+mod realm;
+mod serve;
+mod signing_key;
+mod sync;
+mod target;
+mod token;
+mod user;
+mod verify;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Result};
+use output::Out;
+use target::Target;
+
+/// Your SSH key is your login, for everything that speaks HTTP.
+#[derive(Debug, Parser)]
+#[command(
+    name = "seamless",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Start here, without root:
+  seamless serve                                   a realm of your own with an ssh and an HTTP server
+On a host, with the system's sshd:
+  sudo seamless init corp
+  sudo seamless add corp ada.pub --user ada
+  ssh -T corp@host                                 prints a token
+
+Short forms: init, adopt, sync, delete = realm …; add = key add; remove = a user with all its keys;
+token REALM --user NAME = token mint; verify = token verify.
+REALM can be left out where --dir DIR or SEAMLESS_REALM says which."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    target: Target,
+    /// Print JSON
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a realm's own ssh server and its HTTP endpoints
+    Serve(serve::Args),
+    /// Make, look at and remove realms
+    #[command(subcommand)]
+    Realm(realm::Command),
+    /// Enrol, list and remove users' SSH keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// List and lock users, edit their groups and scopes
+    #[command(subcommand)]
+    User(user::Command),
+    /// List, rotate and retire what the realm signs with
+    #[command(subcommand)]
+    SigningKey(signing_key::Command),
+    /// Mint, verify, inspect and revoke tokens
+    Token(token::Args),
+    /// Short for `realm init`
+    Init(init::Args),
+    /// Short for `key add`
+    Add(key::Add),
+    /// Remove a user with all its keys
+    Remove(user::Remove),
+    /// Short for `realm sync`
+    Sync(sync::Args),
+    /// Short for `realm delete`
+    Delete(delete::Args),
+    /// Short for `realm adopt`
+    Adopt(adopt::Args),
+    /// Short for `token verify`
+    Verify(verify::Args),
+    /// Check a realm and its surroundings, and say how to mend them
+    Doctor(doctor::Args),
+    /// Show and verify the audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Print the authorized_keys lines of one key, for sshd's AuthorizedKeysCommand
+    AuthorizedKeys(authorized_keys::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the man page, or write all of them to a folder
+    Man(man::Args),
+    /// Whether the realm holds the secret on standard input
+    #[command(hide = true)]
+    HoldsSecret(init::HoldsSecret),
+}
+
+/// What a command works with.
+struct Context {
+    target: Target,
+    out: Out,
+    clock: Arc<dyn Clock>,
+    /// The words of this call, for a re-execution as the realm's account.
+    argv: Vec<OsString>,
+}
+
+/// Runs one call of the program and gives its exit code.
+pub fn main(argv: Vec<OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(&argv) {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
+    let context = Context {
+        target: cli.target,
+        out: Out { json: cli.json },
+        clock: Arc::new(SystemClock),
+        argv: argv.into_iter().skip(1).collect(),
+    };
+    match run(&context, cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error);
+            error.kind().exit_code()
+        }
+    }
+}
+
+fn run(context: &Context, command: Command) -> Result<u8> {
+    match command {
+        Command::Serve(args) => serve::run(context, args),
+        Command::Realm(command) => realm::run(context, command),
+        Command::Key(command) => key::run(context, command),
+        Command::User(command) => user::run(context, command),
+        Command::SigningKey(command) => signing_key::run(context, command),
+        Command::Token(args) => token::run(context, args),
+        Command::Init(args) => init::run(context, args),
+        Command::Add(args) => key::add(context, args),
+        Command::Remove(args) => user::remove(context, args),
+        Command::Sync(args) => sync::run(context, args),
+        Command::Delete(args) => delete::run(context, args),
+        Command::Adopt(args) => adopt::run(context, args),
+        Command::Verify(args) => verify::run(context, args),
+        Command::Doctor(args) => doctor::run(context, args),
+        Command::Audit(command) => audit::run(context, command),
+        Command::AuthorizedKeys(args) => authorized_keys::run(context, args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+        Command::HoldsSecret(args) => init::holds_secret(context, args),
+    }
+}
+
+/// The definitions, for completions and man pages.
+fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// Help and version as clap prints them; a mistake in our own two lines.
+fn not_understood(error: &clap::Error) -> u8 {
+    use clap::error::ErrorKind as K;
+    if matches!(error.kind(), K::DisplayHelp | K::DisplayVersion) {
+        let _ = error.print();
+        return 0;
+    }
+    if error.kind() == K::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return 2;
+    }
+    let text = error.to_string();
+    // Several lines where arguments are missing: their names stand on the lines between the first and the usage.
+    let paragraph: Vec<_> = text.lines().take_while(|l| !l.is_empty()).map(str::trim).collect();
+    let message = paragraph.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message).trim_end_matches(['.', ':']).to_owned();
+    let tip = text.lines().find_map(|l| l.trim().strip_prefix("tip: ")).map(str::to_owned);
+    let usage = text.lines().find_map(|l| l.trim().strip_prefix("Usage: ")).map(|u| format!("usage: {u}"));
+    let mut error = Error::usage(message);
+    if let Some(hint) = tip.or(usage) {
+        error = error.hint(hint);
+    }
+    output::complain(&error);
+    2
+}

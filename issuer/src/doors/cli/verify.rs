@@ -1,0 +1,357 @@
+//! `seamless verify`: verdicts on tokens, by the realm's own store or by keys from files.
+
+use std::io::{BufRead, Read as _, Write as _};
+
+use serde_json::{Map, Value, json};
+use token::{
+    Audiences, Demand, Digest, Format, Identity, Leeway, MaxAge, Outcome, PublicKeys, Rejection, RequestView, Revocations,
+    Rules, Scratch, Secret, Verifier,
+};
+
+use crate::backends::http_get;
+use crate::config;
+use crate::duration::Seconds;
+use crate::error::{Error, Result};
+use crate::realm::{Access, Realm};
+use crate::services::trust;
+
+use super::target::Entered;
+use super::{Context, init};
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+With --secret-file or --jwks these keys judge; otherwise a realm's own store does (--realm, --dir or SEAMLESS_REALM),
+revocations included. Tokens are read from standard input, one a line, where none is given:
+  seamless token demo --user ada | seamless verify --realm demo
+Exit code 0 only if every token is ok.")]
+pub(super) struct Args {
+    /// The token; for trying only, since other users can see it in the process list
+    token: Option<String>,
+    /// The realm that judges
+    #[arg(long)]
+    realm: Option<String>,
+    /// A file with a shared secret of the seamless format; may be repeated
+    #[arg(long, value_name = "FILE")]
+    secret_file: Vec<String>,
+    /// The hash of the seamless format: sha1, sha256 or sha512
+    #[arg(long, value_parser = init::digest, default_value = "sha1")]
+    digest: config::Digest,
+    /// How long a seamless token is accepted
+    #[arg(long, default_value = "60s")]
+    max_age: String,
+    /// Clock difference that is forgiven
+    #[arg(long)]
+    leeway: Option<String>,
+    /// A JWK set, as a file or an https URL
+    #[arg(long, value_name = "FILE|URL", requires_all = ["issuer", "audience"])]
+    jwks: Option<String>,
+    /// The issuer that the JWK set belongs to
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// The audience that a token must name; may be repeated, one is enough
+    #[arg(long)]
+    audience: Vec<String>,
+    /// A scope that a token must have; may be repeated
+    #[arg(long)]
+    scope: Vec<String>,
+    /// A JSON list of revocations
+    #[arg(long, value_name = "FILE")]
+    revoked: Option<String>,
+    /// Judge a request by a rules.json
+    #[arg(long, value_name = "FILE", requires = "request")]
+    rules: Option<String>,
+    /// The request to judge, such as 'GET /x' or 'GET https://host/x'
+    #[arg(long, value_name = "REQUEST", requires = "rules")]
+    request: Option<String>,
+    /// Judge as at this time, in Unix seconds
+    #[arg(long, value_name = "UNIX_SECONDS")]
+    at: Option<u64>,
+}
+
+pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
+    let judge = if args.secret_file.is_empty() && args.jwks.is_none() {
+        let place = context.place(args.realm.as_deref())?;
+        let realm = match context.enter_with_tokens(&place, args.token.as_deref())? {
+            Entered::Here(realm) => realm,
+            Entered::Elsewhere(code) => return Ok(code),
+        };
+        Judge::by_realm(*realm, &args)?
+    } else {
+        Judge::by_files(context, &args)?
+    };
+    let now = args.at.unwrap_or_else(|| context.clock.now());
+    let mut scratch = Scratch::new();
+    let mut all_ok = true;
+    let mut out = std::io::stdout().lock();
+    let mut say = |token: &[u8]| {
+        let (ok, line) = judge.verdict(token, now, &mut scratch, context.out.json);
+        all_ok &= ok;
+        // A reader that went away wants no more verdicts.
+        writeln!(out, "{line}").is_ok()
+    };
+    match &args.token {
+        Some(token) if !context.target.file_on_stdin => {
+            say(token.as_bytes());
+        }
+        _ => each_line(std::io::stdin().lock(), say)?,
+    }
+    Ok(if all_ok { 0 } else { 1 })
+}
+
+/// Who judges, and what is demanded.
+struct Judge {
+    verifier: Source,
+    audiences: Vec<String>,
+    scopes: Vec<String>,
+    request: Option<Request>,
+}
+
+enum Source {
+    Files(Verifier),
+    Realm(std::sync::Arc<Verifier>),
+}
+
+impl Judge {
+    fn by_realm(realm: Realm, args: &Args) -> Result<Self> {
+        if args.rules.is_some() || args.revoked.is_some() || args.issuer.is_some() {
+            return Err(Error::usage("--rules, --revoked and --issuer go with --secret-file or --jwks")
+                .hint("a realm's own revocations count already"));
+        }
+        let verifier = trust::verifier(&realm)?;
+        Ok(Self { verifier: Source::Realm(verifier), audiences: args.audience.clone(), scopes: args.scope.clone(), request: None })
+    }
+
+    fn by_files(context: &Context, args: &Args) -> Result<Self> {
+        let max_age = small::<u32, MaxAge>(&args.max_age, "--max-age", "1s to 1d")?;
+        let mut verifier = Verifier::new(args.realm.as_deref().unwrap_or("seamless"));
+        if let Some(leeway) = &args.leeway {
+            verifier = verifier.with_leeway(small::<u8, Leeway>(leeway, "--leeway", "0s to 60s")?);
+        }
+        let secrets = args.secret_file.iter().map(|f| secret(context, f, args.digest.token())).collect::<Result<Vec<_>>>()?;
+        if !secrets.is_empty() {
+            verifier = verifier.with_secrets(secrets, max_age);
+        }
+        if let (Some(source), Some(issuer)) = (&args.jwks, &args.issuer) {
+            let text = jwks(context, source)?;
+            let keys = PublicKeys::from_jwks(issuer, &text).map_err(|e| Error::failed(format!("{source}: {e}")))?;
+            let audiences = Audiences::new(&args.audience).ok_or_else(|| Error::usage("--jwks wants --audience"))?;
+            verifier = verifier.with_public_keys(keys, audiences);
+        }
+        if let Some(audiences) = Audiences::new(&args.audience) {
+            verifier = verifier.with_audience(audiences);
+        }
+        verifier = verifier.with_scopes(&args.scope);
+        if let Some(file) = &args.revoked {
+            let text = text_file(context, file)?;
+            let list = Revocations::from_json(&text).map_err(|e| Error::failed(format!("{file}: {e}")))?;
+            verifier = verifier.with_revocations(list);
+        }
+        if let Some(file) = &args.rules {
+            let text = text_file(context, file)?;
+            let rules = Rules::from_json(&text).map_err(|e| Error::failed(format!("{file}: {e}")))?;
+            verifier = verifier.with_rules(rules);
+        }
+        let request = args.request.as_deref().map(Request::parse).transpose()?;
+        Ok(Self { verifier: Source::Files(verifier), audiences: vec![], scopes: vec![], request })
+    }
+
+    /// Whether it is ok, and the line to print.
+    fn verdict(&self, token: &[u8], now: u64, scratch: &mut Scratch, as_json: bool) -> (bool, String) {
+        let verifier = match &self.verifier {
+            Source::Files(verifier) => verifier,
+            Source::Realm(verifier) => verifier,
+        };
+        let verdict = match &self.request {
+            Some(request) => {
+                let view = request.with(token);
+                return match verifier.check(&view, now, scratch) {
+                    Outcome::Identity(identity) => (true, accepted(&identity, as_json)),
+                    Outcome::Rejection(rejection) => (false, rejected(rejection, as_json)),
+                    _ => (true, if as_json { json!({"verdict": "open"}).to_string() } else { "open".to_owned() }),
+                };
+            }
+            None if self.audiences.is_empty() && self.scopes.is_empty() => verifier.verify(token, now, scratch),
+            None => {
+                let audiences: Vec<_> = self.audiences.iter().map(String::as_str).collect();
+                let scopes: Vec<_> = self.scopes.iter().map(String::as_str).collect();
+                let demand = Demand { audiences: &audiences, scopes: &scopes };
+                return line(verifier.verify_with(token, &demand, now, scratch), as_json);
+            }
+        };
+        line(verdict, as_json)
+    }
+}
+
+fn line(verdict: std::result::Result<Identity<'_>, Rejection>, as_json: bool) -> (bool, String) {
+    match verdict {
+        Ok(identity) => (true, accepted(&identity, as_json)),
+        Err(rejection) => (false, rejected(rejection, as_json)),
+    }
+}
+
+fn accepted(identity: &Identity<'_>, as_json: bool) -> String {
+    if as_json {
+        let mut object = Map::new();
+        object.insert("verdict".into(), "ok".into());
+        if let Value::Object(rest) = identity_json(identity) {
+            object.extend(rest);
+        }
+        return Value::Object(object).to_string();
+    }
+    format!("ok  {}", identity.subject().escape_debug())
+}
+
+/// What an identity says, absent members left out.
+pub(crate) fn identity_json(identity: &Identity<'_>) -> Value {
+    let list = |items: &mut dyn Iterator<Item = &str>| {
+        let items: Vec<_> = items.collect();
+        if items.is_empty() { Value::Null } else { json!(items) }
+    };
+    let scope = identity.scopes().collect::<Vec<_>>().join(" ");
+    let members = [
+        ("subject", json!(identity.subject())),
+        ("format", json!(identity.format().as_str())),
+        ("issuer", json!(identity.issuer())),
+        ("audience", list(&mut identity.audiences())),
+        ("scope", if scope.is_empty() { Value::Null } else { json!(scope) }),
+        ("groups", list(&mut identity.groups())),
+        ("amr", list(&mut identity.amr())),
+        ("issued_at", json!(identity.issued_at())),
+        ("expires_at", json!(identity.expires_at())),
+        ("client_id", json!(identity.client_id())),
+        ("ssh_fp", json!(identity.ssh_fp())),
+        ("jti", json!(identity.jti())),
+        ("kid", json!(identity.kid())),
+    ];
+    members.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.to_owned(), v)).collect::<Map<_, _>>().into()
+}
+
+fn rejected(rejection: Rejection, as_json: bool) -> String {
+    if !as_json {
+        return format!("{}  {rejection}", rejection.code);
+    }
+    let mut object = Map::new();
+    object.insert("verdict".into(), rejection.code.as_str().into());
+    object.insert("error".into(), rejection.to_string().into());
+    if let Some(skew) = rejection.skew {
+        object.insert("skew".into(), skew.into());
+    }
+    Value::Object(object).to_string()
+}
+
+/// A request as it would come to an edge.
+struct Request {
+    method: String,
+    scheme: String,
+    authority: String,
+    path: String,
+}
+
+struct RequestWithToken<'a> {
+    request: &'a Request,
+    authorization: Option<Vec<u8>>,
+}
+
+impl Request {
+    fn parse(text: &str) -> Result<Self> {
+        let bad = || Error::usage(format!("{:?} is not a request", crate::names::shorten(text))).hint("such as 'GET /x' or 'GET https://host/x'");
+        let (method, target) = text.split_once(' ').ok_or_else(bad)?;
+        let (scheme, authority, path) = match target.split_once("://") {
+            Some((scheme, rest)) => match rest.find('/') {
+                Some(at) => rest.split_at_checked(at).map(|(authority, path)| (scheme, authority, path)).ok_or_else(bad)?,
+                None => (scheme, rest, "/"),
+            },
+            None => ("https", "localhost", target),
+        };
+        if method.is_empty() || path.is_empty() {
+            return Err(bad());
+        }
+        Ok(Self { method: method.into(), scheme: scheme.into(), authority: authority.into(), path: path.into() })
+    }
+
+    fn with(&self, token: &[u8]) -> RequestWithToken<'_> {
+        let scheme: &[u8] = if Format::of(token) == Format::Jwt { b"Bearer " } else { b"seamless " };
+        // No token is a request without credentials.
+        let authorization = (!token.is_empty()).then(|| [scheme, token].concat());
+        RequestWithToken { request: self, authorization }
+    }
+}
+
+impl RequestView for RequestWithToken<'_> {
+    fn method(&self) -> &str {
+        &self.request.method
+    }
+
+    fn scheme(&self) -> &str {
+        &self.request.scheme
+    }
+
+    fn authority(&self) -> &str {
+        &self.request.authority
+    }
+
+    fn path(&self) -> Option<&[u8]> {
+        Some(self.request.path.as_bytes())
+    }
+
+    fn headers(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.authorization.as_deref().filter(|_| name.eq_ignore_ascii_case("authorization")).into_iter()
+    }
+}
+
+impl Context {
+    /// As `enter`; a token among our arguments goes to the other side by its standard input.
+    fn enter_with_tokens(&self, place: &super::target::Place, token: Option<&str>) -> Result<Entered> {
+        let Some(token) = token else { return self.enter(place, Access::Read, None) };
+        let argv = self.argv.iter().filter(|a| a.as_os_str() != token).cloned().collect();
+        let other = Self { target: self.target.clone(), out: self.out, clock: self.clock.clone(), argv };
+        other.enter(place, Access::Read, Some(token.as_bytes()))
+    }
+}
+
+/// Calls `say` with each line until it returns false. An over-long line is cut: its verdict is too_large anyway.
+fn each_line(mut input: impl BufRead, mut say: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    const MOST: u64 = 64 * 1024;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = input.by_ref().take(MOST).read_until(b'\n', &mut line);
+        let read = read.map_err(|e| Error::failed(format!("can't read standard input: {e}")))?;
+        if read == 0 {
+            return Ok(());
+        }
+        if line.last() != Some(&b'\n') && u64::try_from(read).unwrap_or(MOST) == MOST {
+            input.skip_until(b'\n').map_err(|e| Error::failed(format!("can't read standard input: {e}")))?;
+        }
+        let token = line.strip_suffix(b"\n").unwrap_or(&line);
+        let token = token.strip_suffix(b"\r").unwrap_or(token);
+        if !token.is_empty() && !say(token) {
+            return Ok(());
+        }
+    }
+}
+
+fn secret(context: &Context, file: &str, digest: Digest) -> Result<Secret> {
+    let bytes = zeroize::Zeroizing::new(context.read_file(file, 64 * 1024)?);
+    Secret::new(bytes.strip_suffix(b"\n").unwrap_or(&bytes), digest).map_err(|e| Error::usage(format!("{file}: {e}")))
+}
+
+fn jwks(context: &Context, source: &str) -> Result<String> {
+    if source.contains("://") {
+        return http_get::text(source);
+    }
+    text_file(context, source)
+}
+
+fn text_file(context: &Context, file: &str) -> Result<String> {
+    let bytes = context.read_file(file, 1024 * 1024)?;
+    String::from_utf8(bytes).map_err(|_| Error::failed(format!("{file} is not UTF-8 text")))
+}
+
+fn small<N: TryFrom<u64>, T: TryFrom<N>>(text: &str, option: &str, range: &str) -> Result<T> {
+    let seconds: Seconds = text.parse()?;
+    N::try_from(seconds.0)
+        .ok()
+        .and_then(|n| T::try_from(n).ok())
+        .ok_or_else(|| Error::usage(format!("{option} {text} is out of range")).hint(format!("{range} are allowed")))
+}

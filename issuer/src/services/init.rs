@@ -1,0 +1,103 @@
+//! Making a realm: the directory, its settings, its first keys, and the record that says so.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::backends::files;
+use crate::backends::store::{Change, KeyState, Mode, SigningAlgorithm, SqliteStore};
+use crate::clock::Clock;
+use crate::config::{self, Digest, Format, KeysBy};
+use crate::error::{Error, Result, io};
+use crate::names::RealmName;
+use crate::realm::{AUDIT, Access, DATABASE, Realm, SIGNING};
+use crate::services::change::{Deed, commit};
+use crate::services::signing;
+
+/// What a new realm is to be.
+pub struct Plan {
+    /// Its name.
+    pub name: RealmName,
+    /// Its issuer URL.
+    pub issuer: String,
+    /// What a mint without words gives.
+    pub format: Format,
+    /// The HMAC's hash.
+    pub digest: Digest,
+    /// How sshd learns its keys.
+    pub keys: KeysBy,
+    /// A shared secret to take over; a new one where there is none.
+    pub secret: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// Makes the realm in `dir`, which is made too or must be empty. `realm.toml` is written last: a directory
+/// without it is no realm.
+pub fn create(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<Realm> {
+    config::check_issuer(&plan.issuer).map_err(|e| Error::usage(e.message()).hint(e.hint_text().unwrap_or_default()))?;
+    refuse_occupied(dir)?;
+    if !dir.is_dir() {
+        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent).map_err(|e| io("make", parent, &e))?;
+        }
+        files::create_dir(dir, 0o700)?;
+    }
+    files::check_private_dir(dir)?;
+    files::create_dir(&dir.join(SIGNING), 0o700)?;
+    files::create_dir(&dir.join(AUDIT), 0o700)?;
+    SqliteStore::open(&dir.join(DATABASE), Mode::Create)?;
+
+    let now = clock.now();
+    let mut ed25519 = signing::generate(dir, SigningAlgorithm::EdDsa, now)?;
+    let mut secret = match &plan.secret {
+        Some(bytes) => signing::import_secret(dir, bytes, now)?,
+        None => signing::generate(dir, SigningAlgorithm::Hmac, now)?,
+    };
+    for key in [&mut ed25519, &mut secret] {
+        key.state = KeyState::Active;
+        key.activated_at = Some(now);
+    }
+
+    let text = config::template(&plan.name, &plan.issuer, plan.format, plan.digest, plan.keys);
+    files::write_atomic(&dir.join(config::FILE), text.as_bytes(), 0o600)?;
+    let realm = Realm::open(dir, Access::Write, clock)?;
+    let deed = Deed {
+        action: "realm.init",
+        user: None,
+        fingerprint: None,
+        given: json!({"realm": plan.name.as_str(), "issuer": plan.issuer, "keys": [ed25519.kid, secret.kid]}),
+    };
+    commit(&realm, deed, &[Change::PutSigningKey(ed25519), Change::PutSigningKey(secret)])?;
+    Ok(realm)
+}
+
+/// Whether a realm holds this shared secret: one secret, one realm.
+pub fn holds_secret(realm: &Realm, secret: &[u8]) -> Result<bool> {
+    let secret = secret.strip_suffix(b"\n").unwrap_or(secret);
+    for key in realm.store.signing_keys()? {
+        if key.algorithm != SigningAlgorithm::Hmac {
+            continue;
+        }
+        let bytes = files::read_private(&signing::path(&realm.dir, &key))?;
+        if bytes.strip_suffix(b"\n").unwrap_or(&bytes) == secret {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn refuse_occupied(dir: &Path) -> Result<()> {
+    if dir.join(config::FILE).symlink_metadata().is_ok() {
+        return Err(Error::failed(format!("there is a realm in {} already", dir.display()))
+            .hint(format!("look at it: seamless realm show --dir {}", dir.display())));
+    }
+    match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(io("read", dir, &e)),
+        Ok(mut entries) if entries.next().is_none() => Ok(()),
+        Ok(_) if dir.join(DATABASE).exists() => Err(Error::failed(format!("{} holds a realm that was never finished", dir.display()))
+            .hint(format!("it has minted nothing; remove it and repeat: rm -r {}", dir.display()))),
+        Ok(_) => Err(Error::failed(format!("{} is not empty", dir.display())).hint("a realm wants a directory of its own")),
+    }
+}

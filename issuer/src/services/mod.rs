@@ -1,0 +1,17 @@
+//! One function, one use case. Synchronous, no printing; doors call them, they call backends.
+
+pub mod adopt;
+pub mod audit_log;
+pub mod change;
+pub mod discovery;
+pub mod doctor;
+pub mod enrol;
+pub mod init;
+pub mod keys;
+pub mod mint;
+pub mod revoke;
+pub mod session;
+pub mod signing;
+pub mod trust;
+pub mod users;
+pub mod words;
