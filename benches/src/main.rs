@@ -10,7 +10,7 @@ use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use serde_json::json;
 use token::{
     AccessClaims, Audiences, Digest, Ed25519Signer, MaxAge, PublicKeys, Scratch, Secret, Verifier,
-    mint_access, seamless,
+    mint_access, mint_seamless,
 };
 
 const NOW: u64 = 1_900_000_000;
@@ -33,7 +33,7 @@ fn main() {
 /// The `seamless` format: HMAC-SHA1, no allocation.
 fn hmac(meter: &Meter) {
     let secret = || Secret::new(SECRET, Digest::Sha1).expect("a secret");
-    let token = seamless::mint("ada", NOW, &secret()).expect("a token");
+    let token = mint_seamless("ada", NOW, &secret()).expect("a token");
     let verifier = Verifier::new("corp").with_secrets(vec![secret()], MaxAge::default());
     let mut scratch = Scratch::new();
     let mut ours = || verifier.verify(black_box(token.as_bytes()), NOW, &mut scratch).is_ok();

@@ -69,7 +69,7 @@ pub fn add(home: &Home, dir: &Path, key: &Path, user: &str) -> Command {
 /// `seamless token revoke --dir DIR --jti JTI`.
 #[must_use]
 pub fn revoke_jti(home: &Home, dir: &Path, jti: &str) -> Command {
-    verb(home, dir, &["token", "revoke", "--jti", jti, "--yes"])
+    verb(home, dir, &["token", "revoke", "--jti", jti])
 }
 
 /// `seamless user lock --dir DIR USER`.
