@@ -207,7 +207,6 @@ fn a_terminal_is_no_shell() {
     let done = run(&mut served.ssh.ssh_with(&served.home, &served.key, &["-tt"], &[]));
     assert!(done.code.is_some(), "it ends by itself:\n{done}");
     assert!(done.stdout.lines().count() <= 1, "a token at most:\n{done}");
-    let _ = served.ssh.ssh_with(&served.home, &served.key, &["-tt"], &["/bin/sh"]);
     let shell = run(&mut served.ssh.ssh_with(&served.home, &served.key, &["-tt"], &["/bin/sh", "-i"]));
     let _ = gives_nothing(shell.code(2));
 }

@@ -303,9 +303,13 @@ impl Context {
         if self.system {
             debian::install(log)?;
         }
-        let binary = self.binary(log)?;
         let folder = tools::folder()?;
         let peers = self.space.root.join("tests/peers");
+        let found = [
+            ("SEAMLESS_PYTHON", tools::python(&folder, &peers, log)),
+            ("SEAMLESS_NPM", tools::npm(&folder, &peers, log)),
+        ];
+        let binary = self.binary(log)?;
         let mut command = self.cargo();
         command
             .args(["test", "--package", "seamless-tests", "--locked", "--lib", "--test", "system", "--"])
@@ -314,10 +318,7 @@ impl Context {
             .env("SEAMLESS_ROOT", &self.space.root)
             .env("SEAMLESS_SKIPS", self.skips_file());
         // A test without its peer says so; in CI it fails.
-        for (name, found) in [
-            ("SEAMLESS_PYTHON", tools::python(&folder, &peers, log)),
-            ("SEAMLESS_NPM", tools::npm(&folder, &peers, log)),
-        ] {
+        for (name, found) in found {
             match found {
                 Ok(path) => {
                     command.env(name, path);
