@@ -1,18 +1,81 @@
 //! The headers that a verdict becomes.
+
 use alloc::string::String;
+use core::fmt::Write as _;
+
 use crate::{Code, Identity};
-/// Challenges.
+
+/// The headers that carry an identity to the server behind, in the order of [`identity_headers`].
+pub const IDENTITY_HEADERS: [&str; 3] = ["x-seamless-user", "x-seamless-scope", "x-seamless-groups"];
+
+/// The identity as headers: user, scope, groups; always all three, empty where there is nothing.
+///
+/// An answer that left one out would let the client's own through. Bytes outside 0x21..=0x7E, `%` and `,` are
+/// percent-encoded; scopes are joined with a space and groups with a comma.
 #[must_use]
-pub fn www_authenticate(_code: Code, _realm: &str) -> [String; 2] {
-    [String::new(), String::new()]
+pub fn identity_headers(identity: &Identity<'_>) -> [(&'static str, String); 3] {
+    let [user, scope, groups] = IDENTITY_HEADERS;
+    [
+        (user, joined([identity.subject()], ' ')),
+        (scope, joined(identity.scopes(), ' ')),
+        (groups, joined(identity.groups(), ',')),
+    ]
 }
-/// Identity headers.
+
+/// Whether an inbound header could pass for one of ours and must be stripped, always.
+///
+/// `_` counts as `-`: `x_seamless_user` passes Envoy and Node and is `HTTP_X_SEAMLESS_USER` to WSGI, as the real one.
 #[must_use]
-pub fn identity_headers(_identity: &Identity<'_>) -> [(&'static str, String); 3] {
-    [("x-seamless-user", String::new()), ("x-seamless-scope", String::new()), ("x-seamless-groups", String::new())]
+pub fn is_identity_header(name: &str) -> bool {
+    let prefix = b"x-seamless-";
+    let same = |(a, b): (u8, &u8)| a.to_ascii_lowercase() == *b || (a == b'_' && *b == b'-');
+    name.len() >= prefix.len() && name.bytes().zip(prefix).all(same)
 }
-/// Whether an inbound header must be stripped.
+
+/// The two `WWW-Authenticate` challenges that go with a rejection. The original's client looks for the first.
 #[must_use]
-pub fn is_identity_header(_name: &str) -> bool {
-    true
+pub fn www_authenticate(code: Code, realm: &str) -> [String; 2] {
+    let mut seamless = String::from("seamless realm=\"");
+    for c in realm.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            seamless.push('\\');
+        }
+        seamless.push(c);
+    }
+    seamless.push('"');
+    // RFC 6750 section 3.1.
+    let error = if code == Code::MissingScope { "insufficient_scope" } else { "invalid_token" };
+    let mut bearer = seamless.replacen("seamless", "Bearer", 1);
+    bearer.extend([", error=\"", error, "\""]);
+    [seamless, bearer]
+}
+
+fn joined<'a>(names: impl IntoIterator<Item = &'a str>, separator: char) -> String {
+    let mut out = String::new();
+    for (i, name) in names.into_iter().enumerate() {
+        if i > 0 {
+            out.push(separator);
+        }
+        for byte in name.bytes() {
+            match byte {
+                b'%' | b',' => _ = write!(out, "%{byte:02X}"),
+                0x21..=0x7e => out.push(char::from(byte)),
+                // Writing to a string can't fail.
+                _ => _ = write!(out, "%{byte:02X}"),
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_realm_can_not_break_out_of_its_quotes() {
+        let [seamless, bearer] = www_authenticate(Code::Expired, "a\"b\\c\r\n");
+        assert_eq!(seamless, r#"seamless realm="a\"b\\c""#);
+        assert_eq!(bearer, r#"Bearer realm="a\"b\\c", error="invalid_token""#);
+    }
 }

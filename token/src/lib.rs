@@ -1,18 +1,23 @@
-//! The token core of seamless.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(feature = "std", test))]
+#[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "jwt")]
+mod access;
+#[cfg(any(feature = "hmac", feature = "jwt"))]
 mod base64url;
 #[cfg(feature = "alloc")]
 pub mod headers;
 #[cfg(feature = "alloc")]
 pub mod inspect;
 mod items;
+#[cfg(feature = "alloc")]
+mod json;
 #[cfg(feature = "jwt")]
 pub mod jws;
 mod key_error;
@@ -20,6 +25,8 @@ mod key_error;
 pub mod keys;
 #[cfg(feature = "mint")]
 pub mod mint;
+#[cfg(feature = "alloc")]
+mod path;
 pub mod policy;
 #[cfg(feature = "jwt")]
 pub mod refresh;
@@ -29,6 +36,8 @@ pub mod request;
 pub mod revocation;
 #[cfg(feature = "alloc")]
 pub mod rules;
+#[cfg(feature = "alloc")]
+mod scratch;
 #[cfg(feature = "hmac")]
 pub mod seamless;
 #[cfg(feature = "hmac")]
@@ -42,30 +51,33 @@ mod verifier;
 
 pub use key_error::KeyError;
 pub use policy::{Leeway, MaxAge, OutOfRange};
-#[cfg(feature = "alloc")]
-pub use policy::{Audiences, Demand};
-#[cfg(feature = "hmac")]
-pub use secret::{Digest, Secret};
 pub use text::MAX_TOKEN_LENGTH;
 pub use verdict::{Code, Format, Identity, Rejection, UnknownName, Verdict};
+
 #[cfg(feature = "alloc")]
 pub use {
     headers::{identity_headers, is_identity_header, www_authenticate},
     inspect::{Inspection, inspect},
+    policy::{Audiences, Demand},
     request::{Outcome, RequestView},
     revocation::{Revocation, Revocations},
     rules::{Decision, Need, Rules, RulesError},
-    verifier::{Scratch, Verifier},
+    scratch::Scratch,
+    verifier::Verifier,
 };
+
 #[cfg(feature = "jwt")]
 pub use keys::{Algorithm, PublicKey, PublicKeys};
+#[cfg(feature = "hmac")]
+pub use secret::{Digest, Secret};
+
+#[cfg(all(feature = "mint", feature = "eddsa"))]
+pub use mint::Ed25519Signer;
+#[cfg(all(feature = "mint", feature = "es256"))]
+pub use mint::Es256Signer;
 #[cfg(feature = "mint")]
 pub use mint::MintError;
 #[cfg(all(feature = "mint", feature = "hmac"))]
 pub use mint::mint_seamless;
 #[cfg(all(feature = "mint", feature = "jwt"))]
 pub use mint::{AccessClaims, Sign, mint_access};
-#[cfg(all(feature = "mint", feature = "eddsa"))]
-pub use mint::Ed25519Signer;
-#[cfg(all(feature = "mint", feature = "es256"))]
-pub use mint::Es256Signer;

@@ -1,10 +1,16 @@
-//! Tokens that were taken back.
+//! Tokens that were taken back before their end.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
+use core::fmt::Write as _;
 
-use crate::rules::RulesError;
+use crate::json::{self, Reader};
+use crate::rules::{RulesError, Wrong};
+use crate::{Format, Identity};
 
 /// One thing that is taken back.
+///
+/// Each is kept until the longest life of a token has passed. `seamless` tokens carry neither name nor key: only
+/// [`Revocation::Subject`] reaches them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revocation {
     /// One token, by its `jti`.
@@ -22,33 +28,170 @@ pub enum Revocation {
     Kid(String),
 }
 
-/// A list of revocations.
-#[derive(Clone, Debug, Default)]
-pub struct Revocations {}
+/// What is taken back, ready to be asked: a look-up costs the logarithm of their number and allocates nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revocations {
+    jtis: Vec<String>,
+    subjects: Vec<(String, u64)>,
+    ssh_keys: Vec<String>,
+    kids: Vec<String>,
+}
 
 impl Revocations {
-    /// Reads a JSON list.
-    pub fn from_json(_json: &str) -> Result<Self, RulesError> {
-        Err(RulesError::stub())
+    /// Reads a JSON list of `{"jti"}`, `{"sub","issued_before"}`, `{"ssh_fp"}` and `{"kid"}`. Whatever else it says is an
+    /// error: a revocation that isn't understood must not be passed over.
+    pub fn from_json(json: &str) -> Result<Self, RulesError> {
+        let mut list = Vec::new();
+        RulesError::locate(json, |reader| {
+            reader.array(|reader| {
+                list.push(read(reader)?);
+                Ok::<_, Wrong>(())
+            })
+        })?;
+        Ok(list.into_iter().collect())
     }
-    /// Writes a JSON list.
+
+    /// The list as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        String::new()
+        let mut out = String::from("[");
+        let mut entry = |name: &str, value: &str, issued_before: Option<u64>| {
+            out.push_str(if out.len() == 1 { "{\"" } else { ",{\"" });
+            out.push_str(name);
+            out.push_str("\":");
+            json::write_string(value, &mut out);
+            if let Some(time) = issued_before {
+                // Writing to a string can't fail.
+                _ = write!(out, ",\"issued_before\":{time}");
+            }
+            out.push('}');
+        };
+        self.jtis.iter().for_each(|jti| entry("jti", jti, None));
+        self.subjects.iter().for_each(|(sub, time)| entry("sub", sub, Some(*time)));
+        self.ssh_keys.iter().for_each(|fingerprint| entry("ssh_fp", fingerprint, None));
+        self.kids.iter().for_each(|kid| entry("kid", kid, None));
+        out.push(']');
+        out
     }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        0
+        self.jtis.len() + self.subjects.len() + self.ssh_keys.len() + self.kids.len()
     }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        true
+        self.len() == 0
+    }
+
+    /// Whether the token of this identity is taken back.
+    #[must_use]
+    pub fn revokes(&self, identity: &Identity<'_>) -> bool {
+        let subject = self.subjects.binary_search_by(|(sub, _)| sub.as_str().cmp(identity.subject()));
+        let subject = subject.ok().and_then(|at| self.subjects.get(at));
+        if subject.is_some_and(|(_, issued_before)| identity.issued_at() <= *issued_before) {
+            return true;
+        }
+        identity.format() == Format::Jwt
+            && (has(&self.jtis, identity.jti())
+                || has(&self.ssh_keys, identity.ssh_fp())
+                || has(&self.kids, identity.kid()))
     }
 }
+
 impl FromIterator<Revocation> for Revocations {
-    fn from_iter<I: IntoIterator<Item = Revocation>>(_: I) -> Self {
-        Self {}
+    fn from_iter<I: IntoIterator<Item = Revocation>>(revocations: I) -> Self {
+        let mut all = Self::default();
+        for revocation in revocations {
+            match revocation {
+                Revocation::Jti(jti) => all.jtis.push(jti),
+                Revocation::Subject { sub, issued_before } => all.subjects.push((sub, issued_before)),
+                Revocation::SshKey(fingerprint) => all.ssh_keys.push(fingerprint),
+                Revocation::Kid(kid) => all.kids.push(kid),
+            }
+        }
+        for names in [&mut all.jtis, &mut all.ssh_keys, &mut all.kids] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        // The latest time of a subject comes first and stays.
+        all.subjects.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+        all.subjects.dedup_by(|later, first| later.0 == first.0);
+        all
+    }
+}
+
+fn has(names: &[String], name: Option<&str>) -> bool {
+    name.is_some_and(|name| names.binary_search_by(|n| n.as_str().cmp(name)).is_ok())
+}
+
+fn read(reader: &mut Reader<'_>) -> Result<Revocation, Wrong> {
+    let (mut jti, mut sub, mut ssh_fp, mut kid, mut issued_before) = (None, None, None, None, None);
+    reader.object(|reader, name| {
+        let member = match reader.bytes(name) {
+            b"jti" => &mut jti,
+            b"sub" => &mut sub,
+            b"ssh_fp" => &mut ssh_fp,
+            b"kid" => &mut kid,
+            b"issued_before" => {
+                issued_before = Some(reader.number()?.ok_or("issued_before is not a Unix time in seconds")?);
+                return Ok(());
+            }
+            _ => return Err("unknown member in a revocation".into()),
+        };
+        let value = reader.string()?;
+        *member = Some(reader.str(value)?.into());
+        Ok::<_, Wrong>(())
+    })?;
+    match (jti, sub, ssh_fp, kid, issued_before) {
+        (Some(jti), None, None, None, None) => Ok(Revocation::Jti(jti)),
+        (None, Some(sub), None, None, Some(issued_before)) => Ok(Revocation::Subject { sub, issued_before }),
+        (None, None, Some(fingerprint), None, None) => Ok(Revocation::SshKey(fingerprint)),
+        (None, None, None, Some(kid), None) => Ok(Revocation::Kid(kid)),
+        _ => Err("a revocation is one of {jti}, {sub, issued_before}, {ssh_fp}, {kid}".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString as _;
+
+    #[test]
+    fn lists_come_back_as_they_went() {
+        let json = r#"[{"jti":"a"},{"sub":"späße","issued_before":7},{"ssh_fp":"SHA256:x"},{"kid":"\"k"}]"#;
+        let list = Revocations::from_json(json).unwrap();
+        assert_eq!(list.len(), 4);
+        assert_eq!(list.to_json(), json);
+        assert_eq!(Revocations::from_json("[]").unwrap().to_json(), "[]");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        for bad in [
+            "{}",
+            "[{}]",
+            r#"[{"jti":"a","kid":"b"}]"#,
+            r#"[{"sub":"a"}]"#,
+            r#"[{"jti":"a","issued_before":1}]"#,
+            r#"[{"jti":1}]"#,
+            r#"[{"sub":"a","issued_before":-1}]"#,
+            r#"[{"email":"a"}]"#,
+            r#"[{"jti":"a","jti":"a"}]"#,
+            r#"[{"jti":"a"}] x"#,
+        ] {
+            assert!(Revocations::from_json(bad).is_err(), "{bad}");
+        }
+        let error = Revocations::from_json("[\n  {\"jit\": \"a\"}]").unwrap_err();
+        assert_eq!(error.to_string(), "line 2 column 10: unknown member in a revocation");
+    }
+
+    #[test]
+    fn the_latest_time_of_a_subject_counts() {
+        let subject = |issued_before| Revocation::Subject { sub: "ada".into(), issued_before };
+        let list: Revocations = [subject(5), subject(9), subject(7)].into_iter().collect();
+        assert_eq!(list.to_json(), r#"[{"sub":"ada","issued_before":9}]"#);
     }
 }

@@ -1,1 +1,114 @@
-//! A cache of verified tokens.
+//! A bounded memory of JWTs whose signatures were good.
+//!
+//! A hit saves the signature check and nothing else: the token is decoded and its key looked up again, and time,
+//! policy and revocation are judged anew.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+/// The most tokens that are remembered.
+pub const CAPACITY: usize = 256;
+const WAYS: usize = 4;
+const BUCKETS: usize = CAPACITY / WAYS;
+
+/// Remembers up to [`CAPACITY`] tokens, whole. All are forgotten when keys, policy or revocations change.
+pub struct Seen {
+    seed: [u8; 32],
+    state: usize,
+    buckets: Vec<Bucket>,
+}
+
+#[derive(Default)]
+struct Bucket {
+    tokens: [Option<Zeroizing<Box<[u8]>>>; WAYS],
+    next: usize,
+}
+
+impl Seen {
+    /// An empty memory. The seed keys the choice of the bucket, so that nobody can aim tokens at one: take it from
+    /// the operating system, another for every instance.
+    #[must_use]
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { seed, state: 0, buckets: core::iter::repeat_with(Bucket::default).take(BUCKETS).collect() }
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.buckets.fill_with(Bucket::default);
+    }
+
+    /// How many tokens are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buckets.iter().flat_map(|bucket| &bucket.tokens).flatten().count()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn contains(&mut self, state: usize, token: &[u8]) -> bool {
+        self.sync(state);
+        self.bucket(token).is_some_and(|bucket| {
+            // The whole token, in constant time, and all of the bucket.
+            bucket.tokens.iter().flatten().fold(false, |found, known| found | bool::from(known.ct_eq(token)))
+        })
+    }
+
+    /// Only for a token that was accepted just now, and isn't known.
+    pub(crate) fn insert(&mut self, state: usize, token: &[u8]) {
+        self.sync(state);
+        if let Some(bucket) = self.bucket(token) {
+            if let Some(place) = bucket.tokens.get_mut(bucket.next) {
+                *place = Some(Zeroizing::new(token.into()));
+            }
+            bucket.next = (bucket.next + 1) % WAYS;
+        }
+    }
+
+    fn sync(&mut self, state: usize) {
+        if self.state != state {
+            self.clear();
+            self.state = state;
+        }
+    }
+
+    fn bucket(&mut self, token: &[u8]) -> Option<&mut Bucket> {
+        let hash = Sha256::new().chain_update(self.seed).chain_update(token).finalize();
+        let index = usize::from(*hash.first()?) % BUCKETS;
+        self.buckets.get_mut(index)
+    }
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seen").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn it_is_bounded_and_forgets_on_change() {
+        let mut seen = Seen::new([7; 32]);
+        for i in 0..1000 {
+            let token = format!("token-{i}");
+            assert!(!seen.contains(1, token.as_bytes()));
+            seen.insert(1, token.as_bytes());
+            assert!(seen.contains(1, token.as_bytes()));
+            assert!(!seen.contains(1, &token.as_bytes()[1..]));
+        }
+        assert!(seen.len() <= CAPACITY && seen.len() > CAPACITY / 2);
+        assert!(!seen.contains(2, b"token-999"));
+        assert!(seen.is_empty());
+    }
+}
