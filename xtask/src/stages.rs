@@ -194,20 +194,34 @@ fn token(context: &Context, log: &mut Log) -> Result<End> {
     const WASM: &str = "wasm32-unknown-unknown";
     tools::rust_target(WASM, &context.space.root, log)?;
     let package = ["--package", "seamless-token", "--locked", "--no-default-features", "--features"];
+    // Every set is tried, so that one run names all that fail.
+    let mut broken = Vec::new();
     let all = powerset::all();
     for set in &all {
         let mut clippy = context.cargo();
-        log.run(
-            clippy.args(["clippy", "--lib"]).args(package).arg(set.join(",")).args(["--", "-D", "warnings"]),
-        )?;
+        clippy.args(["clippy", "--lib"]).args(package).arg(set.join(",")).args(["--", "-D", "warnings"]);
+        if log.run(&mut clippy).is_err() {
+            broken.push(format!("[{}]", set.join(",")));
+        }
     }
     let edge = powerset::edge();
     for set in &edge {
         let mut check = context.cargo();
-        log.run(check.args(["check", "--lib", "--target", WASM]).args(package).arg(set.join(",")))?;
+        check.args(["check", "--lib", "--target", WASM]).args(package).arg(set.join(","));
+        if log.run(&mut check).is_err() {
+            broken.push(format!("[{}] for {WASM}", set.join(",")));
+        }
     }
+    let mut tests = Ok(());
     for set in powerset::tested() {
-        context.tests(log, &package, &set.join(","))?;
+        tests = tests.and(context.tests(log, &package, &set.join(",")));
+    }
+    tests?;
+    if !broken.is_empty() {
+        return Err(Failure::new(format!(
+            "feature sets that don't build without a warning: {}",
+            broken.join(" ")
+        )));
     }
     Ok(End::Done(format!("{} feature sets, {} of them for wasm32", all.len(), edge.len())))
 }
