@@ -11,6 +11,7 @@ pub mod config;
 pub mod doors;
 pub mod duration;
 pub mod error;
+pub mod metrics;
 pub mod names;
 pub mod public_key;
 pub mod realm;

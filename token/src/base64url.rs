@@ -19,7 +19,13 @@ pub(crate) fn decode<'o>(text: &[u8], out: &'o mut [u8]) -> Option<&'o mut [u8]>
     out.get_mut(..length)
 }
 
+/// Whether the text has no character but the alphabet's.
+pub(crate) fn is_alphabet(text: &[u8]) -> bool {
+    text.iter().fold(0, |bad, b| bad | VALUES[usize::from(*b)]) & INVALID == 0
+}
+
 /// Whether the text is canonical, without decoding it.
+#[cfg(feature = "jwt")]
 pub(crate) fn is_canonical(text: &[u8]) -> bool {
     // The bits of the last character that stand for no byte must be zero.
     let spare = match text.len() % 4 {
@@ -29,7 +35,7 @@ pub(crate) fn is_canonical(text: &[u8]) -> bool {
         _ => return false,
     };
     let last = text.last().map_or(0, |b| VALUES[usize::from(*b)]);
-    text.iter().fold(0, |bad, b| bad | VALUES[usize::from(*b)]) & INVALID == 0 && last & spare == 0
+    is_alphabet(text) && last & spare == 0
 }
 
 #[cfg(feature = "alloc")]
@@ -81,10 +87,12 @@ mod tests {
         assert_eq!(decode(b"", &mut out).as_deref(), Some(&[][..]));
         for bad in ["AB", "AAB", "A", "AA==", "AA=", "A A", "AA\n", "+/AA", "AAAAA", "é"] {
             assert_eq!(decode(bad.as_bytes(), &mut out), None, "{bad}");
+            #[cfg(feature = "jwt")]
             assert!(!is_canonical(bad.as_bytes()), "{bad}");
         }
         for good in ["", "AA", "AAE", "AAAB", "_-_-"] {
             assert!(decode(good.as_bytes(), &mut out).is_some(), "{good}");
+            #[cfg(feature = "jwt")]
             assert!(is_canonical(good.as_bytes()), "{good}");
         }
     }

@@ -354,7 +354,7 @@ mod tests {
         for (json, says) in [
             ("", "line 1 column 1: not valid JSON, or a value of another type than belongs here"),
             ("{}", "line 1 column 3: the member \"rules\" is missing"),
-            ("{\"rules\": [\n {\"need\": \"maybe\"}]}", "line 2 column 17: need is open, optional or required"),
+            ("{\"rules\": [\n {\"need\": \"maybe\"}]}", "line 2 column 18: need is open, optional or required"),
             ("{\"rules\": [{\"ned\": 1}]}", "line 1 column 19: unknown member in a rule"),
             ("{\"rules\": []} x", "line 1 column 15: not valid JSON, or a value of another type than belongs here"),
         ] {

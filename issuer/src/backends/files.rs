@@ -95,6 +95,12 @@ pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
     }
 }
 
+/// Sets a mode; a link is refused.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    let file = OpenOptions::new().read(true).custom_flags(nofollow()).open(path).map_err(|e| io("open", path, &e))?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(|e| io("change", path, &e))
+}
+
 /// A realm's directory is ours, and nobody else looks into it.
 pub fn check_private_dir(path: &Path) -> Result<()> {
     let meta = path.symlink_metadata().map_err(|e| io("look at", path, &e))?;

@@ -4,3 +4,5 @@ pub mod blocking;
 pub mod cli;
 pub mod http;
 pub mod ssh;
+
+pub use blocking::blocking;

@@ -92,12 +92,17 @@ fn refuse_occupied(dir: &Path) -> Result<()> {
         return Err(Error::failed(format!("there is a realm in {} already", dir.display()))
             .hint(format!("look at it: seamless realm show --dir {}", dir.display())));
     }
-    match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(io("read", dir, &e)),
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) if dir.join(DATABASE).exists() => Err(Error::failed(format!("{} holds a realm that was never finished", dir.display()))
-            .hint(format!("it has minted nothing; remove it and repeat: rm -r {}", dir.display()))),
-        Ok(_) => Err(Error::failed(format!("{} is not empty", dir.display())).hint("a realm wants a directory of its own")),
+    let occupied = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+        Err(e) => return Err(io("read", dir, &e)),
+        Ok(mut entries) => entries.next().is_some(),
+    };
+    if !occupied {
+        return Ok(());
     }
+    if dir.join(DATABASE).exists() {
+        return Err(Error::failed(format!("{} holds a realm that was never finished", dir.display()))
+            .hint(format!("it has minted nothing; remove it and repeat: rm -r {}", dir.display())));
+    }
+    Err(Error::failed(format!("{} is not empty", dir.display())).hint("a realm wants a directory of its own"))
 }

@@ -6,6 +6,8 @@ pub mod change;
 pub mod discovery;
 pub mod doctor;
 pub mod enrol;
+pub mod health;
+pub mod hosting;
 pub mod init;
 pub mod keys;
 pub mod mint;

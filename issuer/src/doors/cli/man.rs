@@ -38,7 +38,8 @@ fn all(command: &clap::Command, name: &str, dir: &Path) -> Result<()> {
 
 fn page(command: &clap::Command, name: &str) -> Result<Vec<u8>> {
     let mut page = Vec::new();
-    let man = clap_mangen::Man::new(command.clone().name(name.to_owned()).display_name(name.to_owned()));
+    // clap wants a name that lives as long as the program; a page is made once a run.
+    let man = clap_mangen::Man::new(command.clone().display_name(name.to_owned())).title(name.to_owned());
     man.render(&mut page).map_err(|e| Error::internal(format!("the man page can't be made: {e}")))?;
     Ok(page)
 }

@@ -1,0 +1,189 @@
+//! `/verify`: forward authentication for nginx, Traefik, Caddy and whoever asks before letting a request in.
+//!
+//! It answers 200, 401, 403 and 503 only, since nginx's auth_request understands no others, and always all three
+//! identity headers: one that an answer leaves out would keep the client's own value (GHSA-7r4p-vjf4-gxv4).
+
+use std::cell::RefCell;
+
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::json;
+use token::{Code, Demand, Identity, Rejection, Scratch, Verdict};
+
+use super::Site;
+use super::query::Query;
+use super::reply::{self, Answer};
+use crate::services::trust;
+
+/// In the order in which the token core names them.
+const IDENTITY: [HeaderName; 3] = [
+    HeaderName::from_static("x-seamless-user"),
+    HeaderName::from_static("x-seamless-scope"),
+    HeaderName::from_static("x-seamless-groups"),
+];
+const ERROR: HeaderName = HeaderName::from_static("x-seamless-error");
+const VERDICT: HeaderName = HeaderName::from_static("x-seamless-verdict");
+
+thread_local! {
+    /// Where tokens are decoded, one for each worker: after its first token a worker allocates none.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+}
+
+/// Judges the request's token. Never waits: the verifier is at hand, and asking for it costs one pragma.
+pub(super) fn answer(site: &Site, request: &Parts) -> Answer {
+    let asks_json = asks_json(&request.headers);
+    let Ok(query) = Query::parse(request.uri.query()) else { return bad_query(site, asks_json) };
+    let verifier = match trust::verifier(&site.realm) {
+        Ok(verifier) => verifier,
+        Err(error) => {
+            site.report("tokens can't be verified", &error);
+            return judged(site, Err(Code::KeysUnavailable.into()), asks_json);
+        }
+    };
+    let audience = query.audience.as_deref();
+    let scopes: Vec<&str> = query.scopes.iter().map(AsRef::as_ref).collect();
+    let demand = Demand { audiences: audience.as_slice(), scopes: &scopes };
+    let values = request.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => {
+            let verdict = token::request::credentials(values)
+                .and_then(|token| token.ok_or(Code::MissingAuthorization.into()))
+                .and_then(|token| verifier.verify_with(token, &demand, site.realm.now(), &mut scratch));
+            judged(site, verdict, asks_json)
+        }
+        // Only a verification inside a verification would find it taken, and there is none.
+        Err(_) => judged(site, Err(Code::KeysUnavailable.into()), asks_json),
+    })
+}
+
+fn judged(site: &Site, verdict: Verdict<'_>, asks_json: bool) -> Answer {
+    site.metrics.verified(verdict.as_ref().err().map(|rejection| rejection.code));
+    match verdict {
+        Ok(identity) => accepted(&identity).unwrap_or_else(|| rejected(site, Code::Malformed.into(), asks_json)),
+        Err(rejection) => rejected(site, rejection, asks_json),
+    }
+}
+
+/// None where an identity would not fit into headers, which the core's encoding rules out.
+fn accepted(identity: &Identity<'_>) -> Option<Answer> {
+    let body = serde_json::to_vec(&Accepted(identity)).ok()?;
+    let mut answer = reply::fresh(StatusCode::OK, reply::JSON, body);
+    let headers = answer.headers_mut();
+    for (name, (_, value)) in IDENTITY.into_iter().zip(token::identity_headers(identity)) {
+        headers.insert(name, HeaderValue::try_from(value).ok()?);
+    }
+    headers.insert(VERDICT, HeaderValue::from_static("ok"));
+    Some(answer)
+}
+
+fn rejected(site: &Site, rejection: Rejection, asks_json: bool) -> Answer {
+    let code = rejection.code;
+    let status = match code.status() {
+        401 => StatusCode::UNAUTHORIZED,
+        503 => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::FORBIDDEN,
+    };
+    let mut answer = match rejection.skew {
+        None => refusal(status, code, HeaderValue::from_static(code.message()), code.message(), asks_json),
+        Some(_) => {
+            let line = rejection.to_string();
+            let value = HeaderValue::try_from(line.as_str()).unwrap_or(HeaderValue::from_static(code.message()));
+            refusal(status, code, value, &line, asks_json)
+        }
+    };
+    if status == StatusCode::UNAUTHORIZED {
+        // `seamless` comes first: the original's client looks at how the joined header begins.
+        for challenge in token::www_authenticate(code, site.realm.name.as_str()) {
+            if let Ok(challenge) = HeaderValue::try_from(challenge) {
+                answer.headers_mut().append(WWW_AUTHENTICATE, challenge);
+            }
+        }
+    }
+    answer
+}
+
+/// The proxy's settings are wrong, whatever the token: nobody passes.
+fn bad_query(site: &Site, asks_json: bool) -> Answer {
+    const LINE: &str = "bad request query";
+    site.metrics.verified(Some(Code::BadPath));
+    refusal(StatusCode::FORBIDDEN, Code::BadPath, HeaderValue::from_static(LINE), LINE, asks_json)
+}
+
+fn refusal(status: StatusCode, code: Code, header: HeaderValue, line: &str, asks_json: bool) -> Answer {
+    let (content_type, body) = if asks_json {
+        (reply::JSON, json!({"verdict": code.as_str(), "error": line}).to_string())
+    } else {
+        (reply::TEXT, format!("{line}\n"))
+    };
+    let mut answer = reply::fresh(status, content_type, Bytes::from(body));
+    let headers = answer.headers_mut();
+    for name in IDENTITY {
+        headers.insert(name, HeaderValue::from_static(""));
+    }
+    headers.insert(ERROR, header);
+    headers.insert(VERDICT, HeaderValue::from_static(code.as_str()));
+    answer
+}
+
+/// Only where it is named: `*/*` is what everybody sends, and the original's clients read text.
+fn asks_json(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .filter_map(|range| range.split(|b| *b == b';').next())
+        .any(|range| range.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+}
+
+/// The identity as a JSON object; what the token does not say is left out.
+struct Accepted<'a>(&'a Identity<'a>);
+
+impl Serialize for Accepted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let identity = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("verdict", "ok")?;
+        map.serialize_entry("subject", identity.subject())?;
+        map.serialize_entry("format", identity.format().as_str())?;
+        let mut optional = |name: &str, value: Option<&str>| match value {
+            Some(value) => map.serialize_entry(name, value),
+            None => Ok(()),
+        };
+        optional("issuer", identity.issuer())?;
+        optional("client_id", identity.client_id())?;
+        optional("jti", identity.jti())?;
+        optional("kid", identity.kid())?;
+        optional("ssh_fp", identity.ssh_fp())?;
+        let mut scopes = identity.scopes();
+        if let Some(first) = scopes.next() {
+            let scope = scopes.fold(first.to_owned(), |joined, scope| joined + " " + scope);
+            map.serialize_entry("scope", &scope)?;
+        }
+        list(&mut map, "audience", identity.audiences())?;
+        list(&mut map, "groups", identity.groups())?;
+        list(&mut map, "amr", identity.amr())?;
+        map.serialize_entry("issued_at", &identity.issued_at())?;
+        map.serialize_entry("expires_at", &identity.expires_at())?;
+        map.end()
+    }
+}
+
+fn list<'a, M, I>(map: &mut M, name: &'static str, items: I) -> Result<(), M::Error>
+where
+    M: SerializeMap,
+    I: Iterator<Item = &'a str> + Clone,
+{
+    if items.clone().next().is_none() { Ok(()) } else { map.serialize_entry(name, &Items(items)) }
+}
+
+/// A JSON array straight from an iterator.
+struct Items<I>(I);
+
+impl<'a, I: Iterator<Item = &'a str> + Clone> Serialize for Items<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
+}
