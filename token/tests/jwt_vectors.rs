@@ -1,5 +1,7 @@
 //! tests/vectors/jwt.json and eddsa-jws.json.
 
+// Helpers may too; clippy.toml's leave reaches functions marked #[test] alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(feature = "jwt")]
 
 mod support;
@@ -47,7 +49,8 @@ fn every_case_gets_its_verdict() {
 
 /// Whether this build does the algorithm of the case's header.
 fn can(case: &Value) -> bool {
-    let named = token::inspect(text(case, "token").as_bytes()).ok().and_then(|t| t.header).unwrap_or_default();
+    let named =
+        token::inspect(text(case, "token").as_bytes()).ok().and_then(|t| t.header).unwrap_or_default();
     case["needs"].as_str().is_none_or(has)
         && (has("es256") || !named.contains("ES256"))
         && (has("rs256") || !named.contains("RS256"))
@@ -68,7 +71,8 @@ fn eddsa_signatures_get_their_verdict() {
     let keys = PublicKeys::from_jwks("i", &file["jwks"].to_string()).unwrap();
     let mut wrong = vec![];
     for case in cases(&file) {
-        let code = jws::verify_signature(text(case, "jws"), &keys).map_or_else(|r| r.code.as_str(), |()| "ok");
+        let code =
+            jws::verify_signature(text(case, "jws"), &keys).map_or_else(|r| r.code.as_str(), |()| "ok");
         if has("eddsa") {
             wrong.extend(judge(case, code).err());
         } else {
