@@ -175,12 +175,14 @@ fn one_door_alone() {
         let mut command =
             home.seamless(["serve", "--no-ssh", "--http", &format!("127.0.0.1:{http}"), "--dir"]);
         let mut serve = Running::start(command.arg(&dir));
-        serve.wait_for("the HTTP door", |_| (!refused(http)).then_some(()));
+        serve.wait_for("the banner", |serve| serve.stdout().contains("1.").then_some(()));
+        assert!(!refused(http), "HTTP is there:\n{}", serve.transcript());
         assert!(refused(ssh), "--no-ssh:\n{}", serve.transcript());
     }
     let mut command = home.seamless(["serve", "--no-http", "--ssh", &format!("127.0.0.1:{ssh}"), "--dir"]);
     let mut serve = Running::start(command.arg(&dir));
-    serve.wait_for("the ssh door", |_| (!refused(ssh)).then_some(()));
+    serve.wait_for("the banner", |serve| serve.stdout().contains("1.").then_some(()));
+    assert!(!refused(ssh), "ssh is there:\n{}", serve.transcript());
     assert!(refused(http), "--no-http:\n{}", serve.transcript());
 }
 
