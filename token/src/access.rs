@@ -48,7 +48,9 @@ pub(crate) fn verify<'a>(
     }
 
     let optional = |span: Option<Span>| span.map(|span| span.of(text)).transpose();
-    let items = |span: Option<Span>, separator| Ok::<_, Rejection>(Items::Text(optional(span)?.unwrap_or(""), separator));
+    let items = |span: Option<Span>, separator| {
+        Ok::<_, Rejection>(Items::Text(optional(span)?.unwrap_or(""), separator))
+    };
     let identity = Identity {
         format: Format::Jwt,
         subject: claims.sub.of(text)?,
@@ -70,7 +72,9 @@ pub(crate) fn verify<'a>(
 
 /// RFC 9068 section 2.1. Other types are other profiles: none passes under this one's name.
 fn is_access(typ: Option<&str>) -> bool {
-    typ.is_some_and(|typ| typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt"))
+    typ.is_some_and(|typ| {
+        typ.eq_ignore_ascii_case("at+jwt") || typ.eq_ignore_ascii_case("application/at+jwt")
+    })
 }
 
 /// The claims, where they stand in the payload.

@@ -7,7 +7,6 @@ use alloc::string::String;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Items<'a> {
     /// Names in one string with this between them; empty ones don't count.
-    #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
     Text(&'a str, char),
     /// Names that the operator wrote.
     #[cfg(feature = "alloc")]

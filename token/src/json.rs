@@ -423,15 +423,48 @@ mod tests {
     #[test]
     fn what_is_not_json_is_refused() {
         for bad in [
-            "", " ", "{", "}", "[1,]", "{\"a\":1,}", "{a:1}", "{'a':1}", "01", "+1", "1.", ".5", "1e", "-", "0x1",
-            "NaN", "nul", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\n\"",
-            "\"\t\"", "\"", "\"\\", "1 2", "{} {}", "[1 2]", "{\"a\" 1}", "\u{feff}{}", "//", "[1]\0", "tru",
+            "",
+            " ",
+            "{",
+            "}",
+            "[1,]",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{'a':1}",
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "-",
+            "0x1",
+            "NaN",
+            "nul",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\udc00\"",
+            "\"\n\"",
+            "\"\t\"",
+            "\"",
+            "\"\\",
+            "1 2",
+            "{} {}",
+            "[1 2]",
+            "{\"a\" 1}",
+            "\u{feff}{}",
+            "//",
+            "[1]\0",
+            "tru",
         ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
         assert!(check(b"\"\xff\"").is_err());
         assert!(check(b"\"\xed\xa0\x80\"").is_err());
-        for good in ["{}", " [ ] ", "-0", "1E+2", "0.5e-1", "\"\\ud83d\\ude00\"", "[true,false,null]\n", "\"\\/\""] {
+        for good in
+            ["{}", " [ ] ", "-0", "1E+2", "0.5e-1", "\"\\ud83d\\ude00\"", "[true,false,null]\n", "\"\\/\""]
+        {
             assert!(check(good).is_ok(), "{good:?}");
         }
     }
@@ -457,7 +490,8 @@ mod tests {
         assert_eq!(check(nested(MAX_DEPTH)), Ok(()));
         assert_eq!(check(nested(MAX_DEPTH + 1)), Err(Syntax::TooMuch));
         assert!(check("[".repeat(1_000_000)).is_err());
-        let members = |n| format!("{{{}}}", (0..n).map(|i| format!("\"{i}\":0")).collect::<Vec<_>>().join(","));
+        let members =
+            |n| format!("{{{}}}", (0..n).map(|i| format!("\"{i}\":0")).collect::<Vec<_>>().join(","));
         assert_eq!(check(members(MAX_MEMBERS)), Ok(()));
         assert_eq!(check(members(MAX_MEMBERS + 1)), Err(Syntax::TooMuch));
     }

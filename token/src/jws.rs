@@ -46,7 +46,12 @@ impl<'t> Compact<'t> {
 
     /// Reads the header, if its `typ` pleases, and finds the key that it names: the key, not the token, decides on
     /// the algorithm, and the two must agree.
-    pub(crate) fn key<'k, F>(&self, keys: &'k PublicKeys, typ: F, room: &mut [u8]) -> Result<&'k PublicKey, Rejection>
+    pub(crate) fn key<'k, F>(
+        &self,
+        keys: &'k PublicKeys,
+        typ: F,
+        room: &mut [u8],
+    ) -> Result<&'k PublicKey, Rejection>
     where
         F: FnOnce(Option<&str>) -> bool,
     {

@@ -308,9 +308,15 @@ impl Material {
         // RFC 7638 section 3.2: the required members, ordered by their names, without white space.
         let mut text = String::from("{");
         match self {
-            Self::Ed25519(key) => write_members(&[("crv", "Ed25519"), ("kty", "OKP")], &[("x", &key.x)], &mut text),
+            Self::Ed25519(key) => {
+                write_members(&[("crv", "Ed25519"), ("kty", "OKP")], &[("x", &key.x)], &mut text)
+            }
             Self::P256(key) => {
-                write_members(&[("crv", "P-256"), ("kty", "EC")], &[("x", key.x()), ("y", key.y())], &mut text);
+                write_members(
+                    &[("crv", "P-256"), ("kty", "EC")],
+                    &[("x", key.x()), ("y", key.y())],
+                    &mut text,
+                );
             }
             Self::Rsa(key) => {
                 write_members(&[], &[("e", &key.e)], &mut text);
@@ -459,7 +465,10 @@ impl Rsa {
     fn verify(&self, message: &[u8], signature: &[u8]) -> Option<bool> {
         // RFC 8017 section 8.2.2: as long as the modulus, no shorter.
         let good = signature.len() == self.n.len()
-            && self.key.verify(rsa::Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature).is_ok();
+            && self
+                .key
+                .verify(rsa::Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature)
+                .is_ok();
         Some(good)
     }
 

@@ -144,7 +144,10 @@ impl Refresh {
     /// The keys, unless there are none or nobody has confirmed them for too long: then answer `keys_unavailable`.
     #[must_use]
     pub fn keys(&self, now: u64) -> Option<&PublicKeys> {
-        self.held.as_ref().filter(|held| now.saturating_sub(held.confirmed_at) <= MAX_STALE).map(|held| &held.keys)
+        self.held
+            .as_ref()
+            .filter(|held| now.saturating_sub(held.confirmed_at) <= MAX_STALE)
+            .map(|held| &held.keys)
     }
 
     /// What to do now. Never more than one fetch is under way.
@@ -172,7 +175,12 @@ impl Refresh {
 
     /// Takes the answer of a fetch. `true` where there are other keys now than before, which then replace them whole;
     /// an answer that comes too late is passed over.
-    pub fn on_response(&mut self, ticket: Ticket, now: u64, response: &Response<'_>) -> Result<bool, RefreshError> {
+    pub fn on_response(
+        &mut self,
+        ticket: Ticket,
+        now: u64,
+        response: &Response<'_>,
+    ) -> Result<bool, RefreshError> {
         if self.flight.is_none_or(|flight| flight.ticket != ticket) {
             return Ok(false);
         }
@@ -223,7 +231,8 @@ impl Refresh {
             }
             (200, _) => {
                 let keys = PublicKeys::from_jwks(&self.issuer, response.body).map_err(RefreshError::Keys)?;
-                self.held = Some(Held { keys, etag: response.etag.map(Into::into), confirmed_at, fresh_until });
+                self.held =
+                    Some(Held { keys, etag: response.etag.map(Into::into), confirmed_at, fresh_until });
                 Ok(true)
             }
             (status, _) => Err(RefreshError::Status(status)),

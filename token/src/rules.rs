@@ -40,7 +40,12 @@ impl Rules {
     ///
     /// Of several rules that match, the one with the longest path counts, then one that names the host, then one that
     /// names the method, then the first.
-    pub fn decide(&self, method: &str, authority: &str, path: Option<&[u8]>) -> Result<Decision<'_>, Rejection> {
+    pub fn decide(
+        &self,
+        method: &str,
+        authority: &str,
+        path: Option<&[u8]>,
+    ) -> Result<Decision<'_>, Rejection> {
         // A CONNECT has no path, and whoever tunnels reaches past every rule.
         let path = path::normal(path.ok_or(Code::BadPath)?)?;
         let host = host(authority)?;
@@ -126,7 +131,8 @@ impl RulesError {
 
     fn at(json: &str, position: usize, message: &str) -> Self {
         let before = json.get(..position).unwrap_or(json);
-        let (line_start, line) = before.match_indices('\n').fold((0, 1), |(_, line), (at, _)| (at + 1, line + 1));
+        let (line_start, line) =
+            before.match_indices('\n').fold((0, 1), |(_, line), (at, _)| (at + 1, line + 1));
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
         Self { message: message.to_owned(), line, column }
     }
@@ -213,10 +219,9 @@ impl Rule {
                 b"path_prefix" => {
                     let prefix = string(reader)?;
                     let good = !prefix.contains('?');
-                    rule.path_prefix = path::normal(prefix.as_bytes())
-                        .ok()
-                        .filter(|_| good)
-                        .ok_or("path_prefix begins with / and has no ?, //, ;, dot segments or their encodings")?;
+                    rule.path_prefix = path::normal(prefix.as_bytes()).ok().filter(|_| good).ok_or(
+                        "path_prefix begins with / and has no ?, //, ;, dot segments or their encodings",
+                    )?;
                 }
                 b"need" => {
                     let name = reader.string()?;
@@ -233,7 +238,9 @@ impl Rule {
                         _ => Vec::from([string(reader)?]),
                     };
                     if rule.audience.is_empty() || rule.audience.iter().any(String::is_empty) {
-                        return Err("audience is a name, or a list of names of which a token needs one".into());
+                        return Err(
+                            "audience is a name, or a list of names of which a token needs one".into()
+                        );
                     }
                 }
                 b"scopes" => rule.scopes = strings(reader)?,
@@ -354,9 +361,15 @@ mod tests {
         for (json, says) in [
             ("", "line 1 column 1: not valid JSON, or a value of another type than belongs here"),
             ("{}", "line 1 column 3: the member \"rules\" is missing"),
-            ("{\"rules\": [\n {\"need\": \"maybe\"}]}", "line 2 column 18: need is open, optional or required"),
+            (
+                "{\"rules\": [\n {\"need\": \"maybe\"}]}",
+                "line 2 column 18: need is open, optional or required",
+            ),
             ("{\"rules\": [{\"ned\": 1}]}", "line 1 column 19: unknown member in a rule"),
-            ("{\"rules\": []} x", "line 1 column 15: not valid JSON, or a value of another type than belongs here"),
+            (
+                "{\"rules\": []} x",
+                "line 1 column 15: not valid JSON, or a value of another type than belongs here",
+            ),
         ] {
             assert_eq!(Rules::from_json(json).unwrap_err().to_string(), says);
         }

@@ -27,7 +27,6 @@ impl Scratch {
     }
 
     /// All the room. Any part of a token fits.
-    #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
     pub(crate) fn room(&mut self) -> &mut [u8] {
         self.0.resize(MAX_TOKEN_LENGTH / 4 * 3, 0);
         &mut self.0

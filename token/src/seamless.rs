@@ -135,7 +135,8 @@ mod tests {
     const TOKEN: &[u8] = b"username.ZVPxAA.2i9lSqgqLifD_3VwrbNHMZ7TFAE";
 
     fn judge(token: &[u8], now: u64) -> Result<(), Code> {
-        let secret = Secret::new(b"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", Digest::Sha1);
+        let secret =
+            Secret::new(b"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", Digest::Sha1);
         let secrets = [secret.unwrap()];
         verify(token, &secrets, MaxAge::default(), Leeway::default(), now).map(|_| ()).map_err(|r| r.code)
     }

@@ -90,8 +90,12 @@ impl Secret {
     pub(crate) fn tag(&self, message: &[u8]) -> Tag {
         match &self.state {
             State::Sha1(state) => Tag::Sha1(state.clone().chain_update(message).finalize().into_bytes().0),
-            State::Sha256(state) => Tag::Sha256(state.clone().chain_update(message).finalize().into_bytes().0),
-            State::Sha512(state) => Tag::Sha512(state.clone().chain_update(message).finalize().into_bytes().0),
+            State::Sha256(state) => {
+                Tag::Sha256(state.clone().chain_update(message).finalize().into_bytes().0)
+            }
+            State::Sha512(state) => {
+                Tag::Sha512(state.clone().chain_update(message).finalize().into_bytes().0)
+            }
         }
     }
 

@@ -14,7 +14,6 @@ pub(crate) fn is_subject(text: &str) -> bool {
 }
 
 /// Whether a text is a scope-token (RFC 6749 section 3.3).
-#[cfg(feature = "mint")]
 pub(crate) fn is_scope(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }

@@ -8,7 +8,8 @@ use crate::request::{self, Outcome, RequestView};
 use crate::rules::{Decision, Need};
 use crate::text::MAX_TOKEN_LENGTH;
 use crate::{
-    Audiences, Code, Demand, Format, Identity, Leeway, MaxAge, Rejection, Revocations, Rules, Scratch, Verdict,
+    Audiences, Code, Demand, Format, Identity, Leeway, MaxAge, Rejection, Revocations, Rules, Scratch,
+    Verdict,
 };
 #[cfg(feature = "jwt")]
 use crate::{
@@ -25,11 +26,9 @@ pub struct Verifier {
     realm: String,
     #[cfg(feature = "hmac")]
     secrets: Vec<Secret>,
-    #[cfg_attr(not(feature = "hmac"), allow(dead_code))]
     max_age: MaxAge,
     #[cfg(feature = "jwt")]
     trust: Option<Trust>,
-    #[cfg_attr(not(any(feature = "hmac", feature = "jwt")), allow(dead_code))]
     leeway: Leeway,
     audience: Option<Audiences>,
     scopes: Vec<String>,

@@ -1,5 +1,7 @@
 //! tests/vectors/headers.json, rules.json and paths.json: what every edge makes of a request.
 
+// Helpers may too; clippy.toml's leave reaches functions marked #[test] alone.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(all(feature = "hmac", feature = "eddsa"))]
 
 mod support;
@@ -76,7 +78,9 @@ fn authorization_headers() {
                 assert_eq!(text(case, "verdict"), "ok", "{case}");
                 assert_eq!(identity.subject(), text(case, "subject"), "{case}");
             }
-            Outcome::Rejection(rejection) => assert_eq!(rejection.code.as_str(), text(case, "verdict"), "{case}"),
+            Outcome::Rejection(rejection) => {
+                assert_eq!(rejection.code.as_str(), text(case, "verdict"), "{case}")
+            }
             other => panic!("{other:?}: {case}"),
         }
     }
@@ -112,7 +116,11 @@ fn codes_and_challenges() {
     assert_eq!(count, Code::ALL.len());
     for case in items(&file, "challenges") {
         let code = text(case, "code").parse().unwrap();
-        assert_eq!(www_authenticate(code, text(case, "realm")).to_vec(), list(case, "www_authenticate"), "{case}");
+        assert_eq!(
+            www_authenticate(code, text(case, "realm")).to_vec(),
+            list(case, "www_authenticate"),
+            "{case}"
+        );
     }
 }
 
@@ -140,7 +148,11 @@ fn rules_decide() {
             };
             assert_eq!(outcome, text(case, "outcome"), "{} {case}", set["name"]);
             if let Ok(decision) = rules.decide(&request.method, &request.authority, request.path.as_deref()) {
-                assert_eq!(decision.index.map(|i| u64::try_from(i).unwrap()), case["rule"].as_u64(), "{case}");
+                assert_eq!(
+                    decision.index.map(|i| u64::try_from(i).unwrap()),
+                    case["rule"].as_u64(),
+                    "{case}"
+                );
             } else {
                 assert_eq!(outcome, "bad_path");
             }
@@ -166,7 +178,8 @@ fn paths_are_judged_or_turned_away() {
         assert_eq!(verdict, text(case, "verdict"), "{case}");
     }
     for case in items(&file, "prefixes") {
-        let json = serde_json::json!({"rules": [{"path_prefix": case["prefix"], "need": "open"}]}).to_string();
+        let json =
+            serde_json::json!({"rules": [{"path_prefix": case["prefix"], "need": "open"}]}).to_string();
         let decision_rules = Rules::from_json(&json).unwrap();
         let decision = decision_rules.decide("GET", "", Some(&latin1(text(case, "path")))).unwrap();
         assert_eq!(decision.index.is_some(), case["below"].as_bool().unwrap(), "{case}");

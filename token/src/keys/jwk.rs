@@ -7,6 +7,8 @@ use crate::json::{Kind, Reader, Span, Syntax};
 use crate::{Algorithm, KeyError, base64url, text};
 
 /// A key as it stands in a set.
+// At most 32 of them, and not for long.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Jwk {
     Ours(PublicKey),
     /// Well formed, but of a type or for an algorithm that isn't ours.
@@ -209,15 +211,22 @@ mod tests {
         assert_eq!(refuse(r#","kid":7"#), KeyError::Json);
         assert_eq!(refuse(r#","kty":"OKP""#), KeyError::Json);
         assert_eq!(PublicKey::from_jwk(r#"{"kty":"oct"}"#).unwrap_err(), KeyError::Private);
-        assert_eq!(PublicKey::from_jwk(r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#).unwrap_err(), KeyError::Member);
-        assert_eq!(PublicKey::from_jwk(&format!(r#"{{"kty":"OKP","x":"{X}"}}"#)).unwrap_err(), KeyError::Member);
+        assert_eq!(
+            PublicKey::from_jwk(r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#).unwrap_err(),
+            KeyError::Member
+        );
+        assert_eq!(
+            PublicKey::from_jwk(&format!(r#"{{"kty":"OKP","x":"{X}"}}"#)).unwrap_err(),
+            KeyError::Member
+        );
     }
 
     #[test]
     fn the_name_is_the_given_one_or_the_thumbprint() {
         let key = PublicKey::from_jwk(&format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}"}}"#)).unwrap();
         assert_eq!(key.kid(), "oVMXtQlU9diHm8IJm6VbG80ha6NAQZ-To8VXDvh0vOg");
-        let key = PublicKey::from_jwk(&format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"a\"b"}}"#)).unwrap();
+        let key = PublicKey::from_jwk(&format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"a\"b"}}"#))
+            .unwrap();
         assert_eq!(key.kid(), "a\"b");
         assert_eq!(
             key.to_jwk(),

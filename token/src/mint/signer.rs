@@ -93,7 +93,8 @@ impl Sign for Es256Signer {
     /// Deterministic (RFC 6979): no randomness that could fail.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, MintError> {
         use p256::ecdsa::signature::Signer as _;
-        let signature: p256::ecdsa::Signature = self.key.try_sign(message).map_err(|_| MintError::SigningFailed)?;
+        let signature: p256::ecdsa::Signature =
+            self.key.try_sign(message).map_err(|_| MintError::SigningFailed)?;
         Ok(signature.to_bytes().to_vec())
     }
 }

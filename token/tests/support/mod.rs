@@ -1,6 +1,6 @@
 //! What the vector tests share.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use serde_json::Value;
 

@@ -1,0 +1,4 @@
+//! The bodies of the fuzz targets. They depend on the crates under test alone, so that a stable test of each crate
+//! replays `corpus/` through the very same functions.
+
+pub mod token_targets;
