@@ -12,5 +12,9 @@ fn main() -> ExitCode {
     if argv.get(1).is_some_and(|word| word == ssh::forced::WORD) {
         return ExitCode::from(ssh::forced::main(argv.get(2..).unwrap_or_default()));
     }
+    // What root runs on the way to becoming a realm's account.
+    if argv.get(1).is_some_and(|word| word == cli::ENTER) {
+        return ExitCode::from(cli::enter(argv.get(2..).unwrap_or_default()));
+    }
     ExitCode::from(cli::main(argv))
 }

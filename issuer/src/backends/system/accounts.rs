@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::tool;
 use crate::backends::files;
-use crate::config::{self, KeysBy};
+use crate::config;
 use crate::error::{Error, Result, io};
 use crate::names::RealmName;
 
 /// Where the homes of realm accounts lie: root's, so that nobody can swap one.
 const HOMES: &str = "/var/lib/seamless";
+
+/// nologin breaks the forced command, and bash prints what ~/.bashrc says before the token.
+pub const SHELL: &str = "/bin/sh";
 
 /// An account of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct Account {
     pub gid: u32,
     /// Its home.
     pub home: PathBuf,
+    /// What its commands run in.
+    pub shell: PathBuf,
 }
 
 /// The account of that name.
@@ -64,7 +69,9 @@ pub fn is_realm_home(account: &Account) -> bool {
 /// Says why an account is no realm of ours.
 pub fn check_realm(account: &Account) -> Result<()> {
     let no = |why: String| Err(Error::failed(format!("the account {} is no realm: {why}", account.name)));
-    let Ok(name) = account.name.parse::<RealmName>() else { return no("its name is none of a realm".to_owned()) };
+    let Ok(name) = account.name.parse::<RealmName>() else {
+        return no("its name is none of a realm".to_owned());
+    };
     if account.home != realm_home(&name) {
         return no(format!("its home is {}", account.home.display()));
     }
@@ -92,12 +99,12 @@ pub fn realms() -> Vec<Account> {
 
 /// Makes a realm's account with its empty home.
 ///
-/// The shell is `/bin/sh`: nologin breaks the forced command, and bash prints what ~/.bashrc says before the
-/// token. The password is `*`, none; sshd takes an account with `!` for a locked one.
+/// The password is `*`, none; sshd takes an account with `!` for a locked one.
 pub fn create(realm: &RealmName) -> Result<Account> {
     if by_name(realm.as_str()).is_some() {
-        return Err(Error::failed(format!("there is an account {realm} already"))
-            .hint("take another name; a realm of the Python seamless is taken over by: sudo seamless adopt"));
+        return Err(Error::failed(format!("there is an account {realm} already")).hint(
+            "take another name; a realm of the Python seamless is taken over by: sudo seamless adopt",
+        ));
     }
     let home = realm_home(realm);
     if home.symlink_metadata().is_ok() {
@@ -112,7 +119,7 @@ pub fn create(realm: &RealmName) -> Result<Account> {
         "--home-dir",
         &home.display().to_string(),
         "--shell",
-        "/bin/sh",
+        SHELL,
         "--password",
         "*",
         "--comment",
@@ -121,7 +128,8 @@ pub fn create(realm: &RealmName) -> Result<Account> {
     ]
     .map(str::to_owned);
     tool("useradd", arguments)?;
-    let account = by_name(realm.as_str()).ok_or_else(|| Error::internal(format!("useradd made no account {realm}")))?;
+    let account =
+        by_name(realm.as_str()).ok_or_else(|| Error::internal(format!("useradd made no account {realm}")))?;
     give_home(&account).inspect_err(|_| {
         let _ = discard(&account);
     })?;
@@ -134,7 +142,22 @@ pub fn discard(account: &Account) -> Result<()> {
     tool("userdel", [account.name.as_str()]).map(drop)
 }
 
-/// Removes a realm's account and its home, the account last.
+/// Shuts a realm's account before it is taken apart: from here on sshd lets nobody in, by whatever key or
+/// certificate, also while the drop-in is gone and the account is not yet. What still runs as it is named.
+pub fn close(account: &Account) -> Result<()> {
+    check_realm(account)?;
+    let running = processes(account.uid);
+    if !running.is_empty() {
+        let list = running.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+        return Err(Error::failed(format!("processes still run as {}: {list}", account.name)).hint(format!(
+            "nothing was changed; end them and repeat: systemctl disable --now seamless@{}; kill {list}",
+            account.name
+        )));
+    }
+    tool("usermod", ["--expiredate", "1", account.name.as_str()]).map(drop)
+}
+
+/// Removes a closed realm's account and its home, the account last.
 pub fn delete(account: &Account) -> Result<()> {
     check_realm(account)?;
     remove_home(&account.home)?;
@@ -145,7 +168,8 @@ pub fn delete(account: &Account) -> Result<()> {
 
 /// Moves the home of an account of the Python seamless to where ours are.
 pub fn relocate(realm: &RealmName) -> Result<Account> {
-    let account = by_name(realm.as_str()).ok_or_else(|| Error::failed(format!("there is no account {realm}")))?;
+    let account =
+        by_name(realm.as_str()).ok_or_else(|| Error::failed(format!("there is no account {realm}")))?;
     if is_realm_home(&account) {
         return Err(Error::failed(format!("{realm} is a realm of ours already")));
     }
@@ -157,20 +181,19 @@ pub fn relocate(realm: &RealmName) -> Result<Account> {
     if account.uid == 0 || !meta.is_file() || meta.uid() != account.uid {
         return Err(Error::failed(format!("{} is not the account's own file", secret.display())));
     }
+    // The original's account may have another shell, and `!` for a password, by which sshd without PAM refuses it.
+    tool("usermod", ["--shell", SHELL, "--password", "*", realm.as_str()])?;
     let home = realm_home(realm);
     if account.home != home {
         prepare_homes()?;
+        if home.symlink_metadata().is_ok() {
+            return Err(
+                Error::failed(format!("{} is there already", home.display())).hint("move it away first")
+            );
+        }
         tool("usermod", ["--home", &home.display().to_string(), "--move-home", realm.as_str()])?;
     }
-    Ok(Account { home, ..account })
-}
-
-/// How the realm's settings say that sshd learns its keys. Asked of the drop-in's writer, which is root.
-pub fn keys_setting(account: &Account) -> Result<KeysBy> {
-    // Read as text without following links; nothing but this one word is taken from it.
-    let bytes = files::read_small(&account.home.join(config::FILE), 256 * 1024)?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::internal("realm.toml is not UTF-8 text"))?;
-    Ok(config::Config::parse(&text)?.sshd.keys)
+    Ok(Account { home, shell: PathBuf::from(SHELL), ..account })
 }
 
 /// The path of this program for lines that sshd will run: root's, in folders that only root can change.
@@ -187,13 +210,22 @@ pub fn check_binary(path: &Path) -> Result<()> {
     let text = path.to_str().unwrap_or_default();
     // These would end the quotes or be expanded in a configuration line.
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._+-".contains(&b)) {
-        return Err(Error::failed(format!("{} has characters that can't stand in sshd's files", path.display())).hint(INSTALL));
+        return Err(Error::failed(format!(
+            "{} has characters that can't stand in sshd's files",
+            path.display()
+        ))
+        .hint(INSTALL));
     }
     for part in path.ancestors() {
         let meta = part.symlink_metadata().map_err(|e| io("look at", part, &e))?;
         if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
             let what = if meta.uid() == 0 { "can be changed by others" } else { "does not belong to root" };
-            return Err(Error::failed(format!("sshd would not run {}: {} {what}", path.display(), part.display())).hint(INSTALL));
+            return Err(Error::failed(format!(
+                "sshd would not run {}: {} {what}",
+                path.display(),
+                part.display()
+            ))
+            .hint(INSTALL));
         }
     }
     Ok(())
@@ -206,7 +238,9 @@ const INSTALL: &str = "install it: sudo install -m 0755 target/release/seamless 
 pub fn host_name() -> String {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let full = tool("hostname", ["--fqdn"]).map(|text| text.trim().to_owned()).unwrap_or_default();
-    let plain = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+    let plain = |name: &String| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+    };
     [full, node].into_iter().find(plain).unwrap_or_else(|| "localhost".to_owned()).to_ascii_lowercase()
 }
 
@@ -217,7 +251,15 @@ fn account(user: &users::User) -> Account {
         uid: user.uid(),
         gid: user.primary_group_id(),
         home: user.home_dir().to_owned(),
+        shell: user.shell().to_owned(),
     }
+}
+
+/// What runs as this user, where /proc says so.
+fn processes(uid: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_theirs = |pid: &u32| std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == uid);
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(is_theirs).collect()
 }
 
 fn prepare_homes() -> Result<()> {
@@ -225,7 +267,8 @@ fn prepare_homes() -> Result<()> {
     files::create_dir(homes, 0o755)?;
     let meta = homes.symlink_metadata().map_err(|e| io("look at", homes, &e))?;
     if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
-        return Err(Error::failed(format!("{HOMES} can be changed by others")).hint(format!("chown root {HOMES}; chmod 0755 {HOMES}")));
+        return Err(Error::failed(format!("{HOMES} can be changed by others"))
+            .hint(format!("chown root {HOMES}; chmod 0755 {HOMES}")));
     }
     Ok(())
 }
@@ -256,7 +299,8 @@ mod tests {
         let root = by_name("root").unwrap();
         assert_eq!((root.uid, by_uid(0)), (0, Some(root.clone())));
         assert!(!is_realm_home(&root));
-        assert!(delete(&root).is_err());
+        assert!(delete(&root).is_err() && close(&root).is_err());
+        assert!(processes(rustix::process::geteuid().as_raw()).contains(&std::process::id()));
         assert!(by_name("no-such-account-here").is_none());
         assert!(remove_home(Path::new("/var/lib/seamless")).is_err());
         assert!(remove_home(Path::new("/var/lib/seamless/a/b")).is_err());

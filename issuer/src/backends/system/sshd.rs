@@ -1,9 +1,11 @@
 //! sshd: the drop-in that fences a realm's account, and the lines that bind a key to its forced command.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use super::{find_tool, last_line};
+use serde::{Deserialize, Serialize};
+
+use super::fence::{self, Gap};
+use super::{bare, find_tool, last_line, matches};
 use crate::backends::files;
 use crate::backends::store::UserKey;
 use crate::config::KeysBy;
@@ -13,6 +15,9 @@ use crate::names::RealmName;
 
 /// The system's sshd_config.
 pub const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
+
+/// What a relative Include is relative to, wherever sshd_config lies.
+const ETC_SSH: &str = "/etc/ssh";
 
 /// Where one sshd keeps its things.
 #[derive(Clone, Debug)]
@@ -30,6 +35,29 @@ pub struct DropIn {
     keys: KeysBy,
     binary: PathBuf,
     dir: PathBuf,
+}
+
+/// What the host's sshd makes of a realm. Root finds it; the account that judges it gets it as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Facts {
+    /// [`effective`], or why it could not be had.
+    pub settings: Result<Vec<(String, String)>, String>,
+    /// The drop-in as it is.
+    pub drop_in: Option<String>,
+    /// [`earlier_blocks`].
+    pub earlier: Vec<PathBuf>,
+}
+
+impl Facts {
+    /// Asks sshd. Takes root.
+    #[must_use]
+    pub fn find(paths: &SshdPaths, realm: &RealmName) -> Self {
+        Self {
+            settings: effective(paths, realm).map_err(|e| e.message().to_owned()),
+            drop_in: drop_in_text(paths, realm).unwrap_or_default(),
+            earlier: earlier_blocks(paths, realm),
+        }
+    }
 }
 
 impl SshdPaths {
@@ -57,7 +85,9 @@ impl DropIn {
     /// The file's text.
     ///
     /// `restrict,command=` binds lines of authorized_keys alone: under a global TrustedUserCAKeys a certificate for
-    /// the account got a shell. No ForceCommand: it comes before the line's own command and knows no user.
+    /// the account got a shell. A ForceCommand of the host's would come before the line's own command and knows no
+    /// user, so it is cleared. What DisableForwarding covers is said once more, since before OpenSSH 10.0 it left
+    /// the agent and X11 alone (CVE-2025-32728). AcceptEnv replaces the host's list: `*` would let LD_PRELOAD in.
     #[must_use]
     pub fn text(&self) -> String {
         let Self { realm, keys, binary, dir } = self;
@@ -73,12 +103,21 @@ impl DropIn {
              \x20   AuthorizedPrincipalsCommand none\n\
              \x20   PubkeyAcceptedAlgorithms -*-cert-v01@openssh.com\n\
              \x20   DisableForwarding yes\n\
+             \x20   AllowAgentForwarding no\n\
+             \x20   AllowStreamLocalForwarding no\n\
+             \x20   AllowTcpForwarding no\n\
+             \x20   X11Forwarding no\n\
+             \x20   PermitTunnel no\n\
              \x20   PermitTTY no\n\
              \x20   PermitUserRC no\n\
-             \x20   PermitTunnel no\n"
+             \x20   ForceCommand none\n\
+             \x20   ChrootDirectory none\n\
+             \x20   AcceptEnv LANG\n"
         );
         match keys {
-            KeysBy::File => text.push_str("    AuthorizedKeysFile .ssh/authorized_keys\n    AuthorizedKeysCommand none\n"),
+            KeysBy::File => {
+                text.push_str("    AuthorizedKeysFile .ssh/authorized_keys\n    AuthorizedKeysCommand none\n")
+            }
             KeysBy::Command => text.push_str(&format!(
                 "    AuthorizedKeysFile none\n\
                  \x20   AuthorizedKeysCommand {} authorized-keys --dir {} %t %k\n\
@@ -94,73 +133,153 @@ impl DropIn {
 
 /// Refuses an sshd_config that would not read the drop-in.
 pub fn check_include(paths: &SshdPaths) -> Result<()> {
-    let bytes = files::read_small(&paths.config, 1024 * 1024)
-        .map_err(|e| Error::failed(e.message()).hint("install OpenSSH's server: apt-get install openssh-server"))?;
+    let bytes = files::read_small(&paths.config, 1024 * 1024).map_err(|e| {
+        Error::failed(e.message()).hint("install OpenSSH's server: apt-get install openssh-server")
+    })?;
     let text = String::from_utf8_lossy(&bytes);
-    let wanted = paths.drop_ins.join("*.conf");
-    let includes = |line: &str| {
-        let mut words = line.split_whitespace();
-        words.next().is_some_and(|w| w.eq_ignore_ascii_case("include"))
-            && words.any(|w| Path::new(w) == wanted || paths.config.parent().is_some_and(|dir| dir.join(w) == wanted))
-    };
     // Inside a Match block an Include counts for that block alone.
-    let global = text.lines().map(str::trim).take_while(|l| !l.to_ascii_lowercase().starts_with("match "));
-    if global.into_iter().any(includes) {
+    let mut global = text.lines().take_while(|line| keyword(line) != "match");
+    if global.any(|line| includes(line, &paths.drop_ins.join("60-seamless-x.conf"))) {
         return Ok(());
     }
+    let wanted = paths.drop_ins.join("*.conf");
     Err(Error::failed(format!("{} does not include {}", paths.config.display(), wanted.display()))
         .hint(format!("add this line at its top: Include {}", wanted.display())))
 }
 
-/// Writes the drop-in, lets sshd check it, and has it read. On failure everything is as before.
-/// Gives what the administrator should know.
+/// Writes the drop-in, lets sshd check it, looks whether it holds, and has sshd read it. On failure everything is
+/// as before. Gives what the administrator should know.
 pub fn install(paths: &SshdPaths, drop_in: &DropIn) -> Result<Vec<String>> {
     check_include(paths)?;
-    replace(paths, &drop_in.realm, Some(&drop_in.text()))
+    let mut notes = replace(paths, &drop_in.realm, Some(&drop_in.text()), || {
+        let settings = effective(paths, &drop_in.realm)?;
+        let (open, shut): (Vec<_>, Vec<_>) =
+            fence::gaps(&settings, &drop_in.realm, drop_in.keys).into_iter().partition(|gap| gap.opens);
+        match open.first() {
+            Some(gap) => Err(not_fenced(paths, &drop_in.realm, gap)),
+            None => Ok(shut
+                .into_iter()
+                .map(|gap| format!("nobody gets in by sshd's {}: {}", gap.setting, gap.allows))
+                .collect()),
+        }
+    })?;
+    notes.dedup();
+    Ok(notes)
 }
 
-/// Removes the drop-in and has sshd read its configuration anew.
+/// Removes the drop-in and has sshd read its configuration anew. The account must be closed or gone by then: until
+/// it is, the drop-in is what keeps certificates and terminals out.
 pub fn remove(paths: &SshdPaths, realm: &RealmName) -> Result<Vec<String>> {
     if paths.drop_in(realm).symlink_metadata().is_err() {
         return Ok(Vec::new());
     }
-    replace(paths, realm, None)
+    replace(paths, realm, None, || Ok(Vec::new()))
 }
 
-fn replace(paths: &SshdPaths, realm: &RealmName, text: Option<&str>) -> Result<Vec<String>> {
+/// The drop-in as it is; none where there is none.
+pub fn drop_in_text(paths: &SshdPaths, realm: &RealmName) -> Result<Option<String>> {
     let path = paths.drop_in(realm);
-    let before = match std::fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        Err(e) => return Err(io("read", &path, &e)),
-    };
-    if before.as_deref() == text.map(str::as_bytes) {
-        return Ok(Vec::new());
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io("read", &path, &e)),
     }
-    let put = |bytes: Option<&[u8]>| match bytes {
-        Some(bytes) => files::write_atomic(&path, bytes, 0o644),
+}
+
+/// Files with Match blocks that sshd reads before the realm's drop-in. Of several blocks that match, the first one's
+/// value counts, and a block by address does not show in what sshd says of a connection from here.
+#[must_use]
+pub fn earlier_blocks(paths: &SshdPaths, realm: &RealmName) -> Vec<PathBuf> {
+    let ours = paths.drop_in(realm);
+    let entries = std::fs::read_dir(&paths.drop_ins).into_iter().flatten().flatten();
+    let mut before: Vec<_> =
+        entries.map(|e| e.path()).filter(|p| *p < ours && p.extension() == ours.extension()).collect();
+    before.sort();
+    let text = |path: &Path| {
+        std::fs::read(path).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
+    };
+    // A drop-in of another realm counts for that realm alone.
+    before.retain(|path| {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        !name.starts_with("60-seamless-") && text(path).lines().any(|line| keyword(line) == "match")
+    });
+    before
+}
+
+fn replace(
+    paths: &SshdPaths,
+    realm: &RealmName,
+    text: Option<&str>,
+    holds: impl FnOnce() -> Result<Vec<String>>,
+) -> Result<Vec<String>> {
+    let path = paths.drop_in(realm);
+    let before = drop_in_text(paths, realm)?;
+    let put = |text: Option<&str>| match text {
+        Some(text) => files::write_atomic(&path, text.as_bytes(), 0o644),
+        None if path.symlink_metadata().is_err() => Ok(()),
         None => std::fs::remove_file(&path).map_err(|e| io("remove", &path, &e)),
     };
-    put(text.map(str::as_bytes))?;
-    if let Err(error) = check(paths) {
-        put(before.as_deref())?;
-        return Err(error);
+    let changed = before.as_deref() != text;
+    if changed {
+        put(text)?;
     }
-    Ok(match reload(paths) {
-        Ok(()) => Vec::new(),
-        Err(why) => vec![format!("sshd was not reloaded: {why}")],
-    })
+    let mut notes = match check(paths).and_then(|()| holds()) {
+        Ok(notes) => notes,
+        Err(error) => {
+            if changed {
+                put(before.as_deref())?;
+            }
+            return Err(error);
+        }
+    };
+    if changed && let Err(why) = reload(paths) {
+        notes.push(format!("sshd was not reloaded: {why}"));
+    }
+    Ok(notes)
+}
+
+fn not_fenced(paths: &SshdPaths, realm: &RealmName, gap: &Gap) -> Error {
+    let earlier: Vec<_> = earlier_blocks(paths, realm).iter().map(|p| p.display().to_string()).collect();
+    let places = if earlier.is_empty() { paths.config.display().to_string() } else { earlier.join(", ") };
+    Error::failed(format!("sshd would not fence {realm} in: its setting is `{}` ({})", gap.setting, gap.allows))
+        .hint(format!("nothing was changed; exempt the realm from the Match block that says so (Match User *,!{realm}), in {places}"))
 }
 
 /// `sshd -t`
 fn check(paths: &SshdPaths) -> Result<()> {
+    ask(paths, &["-t"]).map(drop)
+}
+
+/// sshd's settings as they would hold for the realm's account. Without a connection given, Match blocks don't count.
+pub fn effective(paths: &SshdPaths, realm: &RealmName) -> Result<Vec<(String, String)>> {
+    let connection = format!("user={realm},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22");
+    ask(paths, &["-T", "-C", &connection]).map(|text| parse(&text))
+}
+
+/// Runs sshd on its configuration and gives what it prints; its own words where it refuses.
+fn ask(paths: &SshdPaths, words: &[&str]) -> Result<String> {
     let sshd = find_tool("sshd")?;
-    let output = Command::new(&sshd).arg("-t").arg("-f").arg(&paths.config).output().map_err(|e| io("run", &sshd, &e))?;
+    let output =
+        bare(&sshd).args(words).arg("-f").arg(&paths.config).output().map_err(|e| io("run", &sshd, &e))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(Error::failed(format!("sshd refuses its configuration: {}", last_line(&output.stderr)))
-        .hint("nothing was changed; mend it and repeat"))
+    let said = last_line(&output.stderr);
+    let hint = if said.contains("privilege separation directory") {
+        "nothing was changed; it is made when sshd starts, or by: mkdir -m 0755 /run/sshd"
+    } else if said.contains("no hostkeys available") {
+        "nothing was changed; run it as root, and make host keys with: ssh-keygen -A"
+    } else {
+        "nothing was changed; mend it and repeat"
+    };
+    Err(Error::failed(format!("sshd refuses its configuration: {said}")).hint(hint))
+}
+
+fn parse(text: &str) -> Vec<(String, String)> {
+    text.lines()
+        .filter_map(|l| l.split_once(' '))
+        .map(|(k, v)| (k.to_ascii_lowercase(), v.trim().to_owned()))
+        .collect()
 }
 
 /// By systemd, or else by SIGHUP to the pid in the configured PidFile.
@@ -172,32 +291,43 @@ fn reload(paths: &SshdPaths) -> Result<(), String> {
             }
         }
     }
-    let settings = settings(paths, None).map_err(|e| e.message().to_owned())?;
-    let pid_file = settings.iter().find_map(|(k, v)| (k == "pidfile").then_some(v.as_str())).unwrap_or("/run/sshd.pid");
-    let pid = std::fs::read_to_string(pid_file).map_err(|_| "it is not running; it reads the drop-in at its start".to_owned())?;
-    let pid = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw).ok_or("its pid file holds no pid")?;
-    rustix::process::kill_process(pid, rustix::process::Signal::HUP)
-        .map_err(|e| format!("its pid file is stale ({e}); it reads the drop-in at its start"))
+    let settings = ask(paths, &["-T"]).map(|text| parse(&text)).map_err(|e| e.message().to_owned())?;
+    let pid_file =
+        settings.iter().find_map(|(k, v)| (k == "pidfile").then_some(v.as_str())).unwrap_or("/run/sshd.pid");
+    let idle = || "it is not running; it reads the drop-in at its start".to_owned();
+    let pid: u32 =
+        std::fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok()).ok_or_else(idle)?;
+    // The number may be another process's by now, and a hang-up ends most.
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    if Path::new("/proc/self/comm").exists() && !name.is_ok_and(|n| n.trim_end() == "sshd") {
+        return Err(idle());
+    }
+    let pid = i32::try_from(pid)
+        .ok()
+        .filter(|pid| *pid > 1)
+        .and_then(rustix::process::Pid::from_raw)
+        .ok_or_else(idle)?;
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).map_err(|_| idle())
 }
 
-/// sshd's settings as they would hold for the realm's account. Without a connection given, Match blocks don't count.
-pub fn effective(paths: &SshdPaths, realm: &RealmName) -> Result<Vec<(String, String)>> {
-    settings(paths, Some(realm))
+/// The first word of a configuration line in lower case; sshd takes `Keyword value`, `Keyword=value` and quotes.
+fn keyword(line: &str) -> String {
+    words(line).next().unwrap_or_default().to_ascii_lowercase()
 }
 
-fn settings(paths: &SshdPaths, realm: Option<&RealmName>) -> Result<Vec<(String, String)>> {
-    let sshd = find_tool("sshd")?;
-    let mut command = Command::new(&sshd);
-    command.arg("-T").arg("-f").arg(&paths.config);
-    if let Some(realm) = realm {
-        command.arg("-C").arg(format!("user={realm},host=localhost,addr=127.0.0.1"));
-    }
-    let output = command.output().map_err(|e| io("run", &sshd, &e))?;
-    if !output.status.success() {
-        return Err(Error::failed(format!("sshd refuses its configuration: {}", last_line(&output.stderr))));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().filter_map(|l| l.split_once(' ')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split([' ', '\t', '=', '"']).filter(|w| !w.is_empty())
+}
+
+/// Whether an Include line covers the file.
+fn includes(line: &str, file: &Path) -> bool {
+    keyword(line) == "include"
+        && words(line).skip(1).any(|pattern| {
+            let pattern = Path::new(ETC_SSH).join(pattern);
+            let name =
+                |path: &Path| path.file_name().map(|n| n.as_encoded_bytes().to_vec()).unwrap_or_default();
+            pattern.parent() == file.parent() && matches(&name(&pattern), &name(file))
+        })
 }
 
 /// The line that binds a key to its user. Nothing in it is text that somebody handed in: the key's type and bytes
@@ -207,8 +337,11 @@ pub fn authorized_keys_line(binary: &Path, dir: &Path, key: &UserKey) -> Result<
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+-".contains(&b);
     for path in [binary, dir] {
         if !path.to_str().is_some_and(|t| t.starts_with('/') && t.bytes().all(plain)) {
-            return Err(Error::failed(format!("{} has characters that can't stand in authorized_keys", path.display()))
-                .hint("move it to a path of letters, digits and /._+-"));
+            return Err(Error::failed(format!(
+                "{} has characters that can't stand in authorized_keys",
+                path.display()
+            ))
+            .hint("move it to a path of letters, digits and /._+-"));
         }
     }
     let mut options = format!(
@@ -220,42 +353,66 @@ pub fn authorized_keys_line(binary: &Path, dir: &Path, key: &UserKey) -> Result<
         options.push_str(&format!(",expiry-time=\"{}\"", expiry(at)));
     }
     if !key.from.is_empty() {
-        let list: Vec<_> = key.from.iter().filter(|f| is_address(f)).map(String::as_str).collect();
-        if list.len() != key.from.len() {
-            return Err(Error::internal(format!("key {} has an address that is none", key.fingerprint)));
-        }
+        let list = key.from.iter().map(|text| address(text)).collect::<Option<Vec<_>>>();
+        let list = list
+            .ok_or_else(|| Error::internal(format!("key {} has an address that is none", key.fingerprint)))?;
         options.push_str(&format!(",from=\"{}\"", list.join(",")));
     }
     if key.require_verify {
         options.push_str(",verify-required");
     }
     let algorithm = crate::public_key::TYPES.into_iter().find(|t| *t == key.algorithm);
-    let algorithm = algorithm.ok_or_else(|| Error::internal(format!("key {} is of an unknown type", key.fingerprint)))?;
+    let algorithm =
+        algorithm.ok_or_else(|| Error::internal(format!("key {} is of an unknown type", key.fingerprint)))?;
     Ok(format!("{options} {algorithm} {}", base64::engine::general_purpose::STANDARD.encode(&key.blob)))
 }
 
-/// sshd before 9.? reads `expiry-time` in the host's own time zone only, so its line gets a day's slack: the mint
-/// refuses at the second, and sshd cleans up after it.
+/// The local time that is never before `at`, in whatever zone sshd runs, and at most 26 hours after.
+///
+/// sshd reads `expiry-time` in its host's zone; `Z` for UTC came with 9.1, and an older one drops the whole line over
+/// it. Zones end at UTC+14. The mint refuses at the second and says why; sshd's own check cleans up after it.
 fn expiry(at: u64) -> String {
-    let at = i64::try_from(at).unwrap_or(i64::MAX / 4).saturating_add(86_400);
-    jiff::Timestamp::from_second(at).map_or_else(
-        |_| "99991231".to_owned(),
-        |t| {
-            let date = t.to_zoned(jiff::tz::TimeZone::UTC).date();
-            format!("{:04}{:02}{:02}", date.year(), date.month(), date.day())
-        },
+    const EASTERNMOST: i64 = 14 * 3600;
+    let at = i64::try_from(at).ok().and_then(|at| at.checked_add(EASTERNMOST));
+    let Some(time) = at.and_then(|at| jiff::Timestamp::from_second(at).ok()) else {
+        return "99991231".to_owned();
+    };
+    let time = time.to_zoned(jiff::tz::TimeZone::UTC).datetime();
+    let (date, time) = (time.date(), time.time());
+    format!(
+        "{:04}{:02}{:02}{:02}{:02}{:02}",
+        date.year(),
+        date.month(),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
     )
 }
 
-fn is_address(text: &str) -> bool {
-    text.parse::<ipnet::IpNet>().is_ok() || text.parse::<std::net::IpAddr>().is_ok()
+/// An address or network in its own type's spelling. sshd refuses a network with host bits, as `10.0.0.1/8`.
+fn address(text: &str) -> Option<String> {
+    let network = text.parse::<ipnet::IpNet>().map(|net| net.trunc().to_string());
+    network.ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(|one| one.to_string()))
 }
 
 /// Writes `.ssh/authorized_keys` whole or not at all.
 pub fn write_authorized_keys(dir: &Path, text: &str) -> Result<()> {
     let folder = dir.join(".ssh");
     files::create_dir(&folder, 0o700)?;
+    // One that was there already may be open to others, and sshd then ignores the file.
+    files::set_mode(&folder, 0o700)?;
     files::write_atomic(&folder.join("authorized_keys"), text.as_bytes(), 0o600)
+}
+
+/// `.ssh/authorized_keys` as it is; none where there is none.
+pub fn read_authorized_keys(dir: &Path) -> Result<Option<String>> {
+    let path = dir.join(".ssh/authorized_keys");
+    if path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    files::read_small(&path, 256 * 1024 * 1024)
+        .map(|bytes| Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Removes `.ssh/authorized_keys`.
@@ -295,9 +452,19 @@ mod tests {
         let start = "restrict,command=\"/usr/bin/seamless forced --dir /var/lib/seamless/corp --user ada --key SHA256:";
         assert!(line.starts_with(start), "{line}");
         assert!(line.ends_with("\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"), "{line}");
-        let strict = UserKey { expires_at: Some(1_800_000_000), from: vec!["10.0.0.0/8".into(), "::1".into()], require_verify: true, ..key() };
+        let strict = UserKey {
+            expires_at: Some(1_800_000_000),
+            from: vec!["10.1.2.3/8".into(), "::0001".into()],
+            require_verify: true,
+            ..key()
+        };
         let line = authorized_keys_line(binary, dir, &strict).unwrap();
-        assert!(line.contains("\",expiry-time=\"20270116\",from=\"10.0.0.0/8,::1\",verify-required ssh-ed25519 "), "{line}");
+        assert!(
+            line.contains(
+                "\",expiry-time=\"20270115220000\",from=\"10.0.0.0/8,::1\",verify-required ssh-ed25519 "
+            ),
+            "{line}"
+        );
     }
 
     #[test]
@@ -306,7 +473,10 @@ mod tests {
         assert!(!authorized_keys_line(Path::new("/usr/bin/seamless"), dir, &key()).unwrap().contains("evil"));
         for bad in ["/a\"b", "/a b", "/a\nb", "/a%b", "relative", "/a\\b", "/a$b"] {
             assert!(authorized_keys_line(Path::new(bad), dir, &key()).is_err(), "{bad}");
-            assert!(authorized_keys_line(Path::new("/usr/bin/seamless"), Path::new(bad), &key()).is_err(), "{bad}");
+            assert!(
+                authorized_keys_line(Path::new("/usr/bin/seamless"), Path::new(bad), &key()).is_err(),
+                "{bad}"
+            );
         }
         for from in ["*\",no-pty", "10.0.0.0/8\n", "host"] {
             let key = UserKey { from: vec![from.into()], ..key() };
@@ -318,19 +488,70 @@ mod tests {
 
     #[test]
     fn the_drop_in_fences_the_account() {
-        let drop_in = |keys| DropIn::new(&"corp".parse().unwrap(), keys, Path::new("/usr/bin/seamless"), Path::new("/var/lib/seamless/corp")).text();
+        let drop_in = |keys| {
+            DropIn::new(
+                &"corp".parse().unwrap(),
+                keys,
+                Path::new("/usr/bin/seamless"),
+                Path::new("/var/lib/seamless/corp"),
+            )
+            .text()
+        };
         let by_file = drop_in(KeysBy::File);
         for line in [
-            "Match User corp\n", "    TrustedUserCAKeys none\n", "    PubkeyAcceptedAlgorithms -*-cert-v01@openssh.com\n",
-            "    AuthenticationMethods publickey\n", "    DisableForwarding yes\n", "    PermitTTY no\n", "    PermitUserRC no\n",
+            "Match User corp\n",
+            "    TrustedUserCAKeys none\n",
+            "    PubkeyAcceptedAlgorithms -*-cert-v01@openssh.com\n",
+            "    AuthenticationMethods publickey\n",
+            "    DisableForwarding yes\n",
+            "    PermitTTY no\n",
+            "    PermitUserRC no\n",
+            "    AllowAgentForwarding no\n",
+            "    X11Forwarding no\n",
+            "    ForceCommand none\n",
+            "    AcceptEnv LANG\n",
         ] {
             assert!(by_file.contains(line), "{line}");
         }
-        assert!(by_file.ends_with("Match all\n") && !by_file.contains("ForceCommand"));
+        assert!(by_file.ends_with("Match all\n") && by_file.matches("ForceCommand").count() == 1);
         let by_command = drop_in(KeysBy::Command);
         assert!(by_command.contains("    AuthorizedKeysFile none\n"));
-        assert!(by_command.contains("    AuthorizedKeysCommand /usr/bin/seamless authorized-keys --dir /var/lib/seamless/corp %t %k\n"));
+        assert!(by_command.contains(
+            "    AuthorizedKeysCommand /usr/bin/seamless authorized-keys --dir /var/lib/seamless/corp %t %k\n"
+        ));
         assert!(by_command.contains("    AuthorizedKeysCommandUser corp\n"));
+    }
+
+    #[test]
+    fn a_key_never_ends_early() {
+        let at = 1_800_054_000; // 2027-01-15 23:00 UTC
+        assert_eq!(
+            expiry(at),
+            "20270116130000",
+            "UTC+14 reads it as 23:00 UTC, UTC-12 as 01:00 UTC on the 17th"
+        );
+        assert_eq!(expiry(0), "19700101140000");
+        assert_eq!(
+            (expiry(u64::MAX), expiry(253_402_300_799)),
+            ("99991231".to_owned(), "99991231".to_owned())
+        );
+    }
+
+    #[test]
+    fn blocks_that_sshd_reads_before_ours_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = SshdPaths::with_config(&dir.path().join("sshd_config"));
+        std::fs::create_dir(&paths.drop_ins).unwrap();
+        for (name, text) in [
+            ("10-cloud.conf", "PasswordAuthentication yes\n"),
+            ("20-sftp.conf", "Port 22\n  match\tGroup sftp\n"),
+            ("50-off.conf.bak", "Match all\n"),
+            ("60-seamless-acme.conf", "Match User acme\n"),
+            ("70-late.conf", "Match all\n"),
+        ] {
+            std::fs::write(paths.drop_ins.join(name), text).unwrap();
+        }
+        assert_eq!(earlier_blocks(&paths, &"corp".parse().unwrap()), [paths.drop_ins.join("20-sftp.conf")]);
     }
 
     #[test]
@@ -342,8 +563,12 @@ mod tests {
             (String::new(), false),
             (format!("#{include}"), false),
             (format!("Port 22\n{include}"), true),
-            ("include sshd_config.d/*.conf\n".to_owned(), true),
-            (format!("Match User x\n{include}"), false),
+            (format!("include=\"{}/*\"\n", paths.drop_ins.display()), true),
+            (format!("Include {0}/a.conf {0}/6?-*.conf\n", paths.drop_ins.display()), true),
+            (format!("Include {}/*.local\n", paths.drop_ins.display()), false),
+            // Relative to /etc/ssh, which is not here.
+            ("Include sshd_config.d/*.conf\n".to_owned(), false),
+            (format!("Match\tUser x\n{include}"), false),
         ] {
             std::fs::write(&paths.config, &text).unwrap();
             assert_eq!(check_include(&paths).is_ok(), good, "{text}");

@@ -33,7 +33,8 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         Place::Account(account) => {
             accounts::check_realm(account)?;
             confirm(&format!("delete the realm {} with its account, keys, secrets and audit log", account.name), args.yes)?;
-            // sshd first: whatever fails later, nobody logs in any more.
+            // Whatever fails later, nobody logs in any more: without the drop-in alone, a certificate still would.
+            accounts::close(account)?;
             let paths = sshd::SshdPaths::with_config(&args.sshd_config);
             for line in sshd::remove(&paths, &account.name.parse()?)? {
                 note(&format!("seamless: {line}"));

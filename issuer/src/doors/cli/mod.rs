@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+pub use crate::backends::system::reexec::{WORD as ENTER, enter};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use output::Out;
@@ -105,6 +106,9 @@ enum Command {
     /// Whether the realm holds the secret on standard input
     #[command(hide = true)]
     HoldsSecret(init::HoldsSecret),
+    /// How sshd learns the realm's keys
+    #[command(hide = true)]
+    KeysBy(sync::KeysOf),
 }
 
 /// What a command works with.
@@ -128,6 +132,9 @@ pub fn main(argv: Vec<OsString>) -> u8 {
         clock: Arc::new(SystemClock),
         argv: argv.into_iter().skip(1).collect(),
     };
+    if context.target.realm_home.is_some() {
+        crate::backends::system::reexec::entered();
+    }
     match run(&context, cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -158,6 +165,7 @@ fn run(context: &Context, command: Command) -> Result<u8> {
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
         Command::HoldsSecret(args) => init::holds_secret(context, args),
+        Command::KeysBy(args) => sync::keys_by(context, args),
     }
 }
 

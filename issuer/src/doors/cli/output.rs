@@ -102,6 +102,6 @@ pub(super) fn dash(text: &str) -> String {
 }
 
 /// Text from elsewhere without what a terminal would obey.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }

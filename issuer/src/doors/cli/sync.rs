@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::backends::system::{accounts, sshd};
+use crate::backends::system::{accounts, reexec, sshd};
 use crate::config::KeysBy;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::realm::{Access, Realm};
 use crate::services::keys;
 
@@ -88,6 +88,28 @@ fn authorized_keys(realm: &Realm) -> Result<String> {
     Ok(text)
 }
 
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct KeysOf {
+    realm: Option<String>,
+}
+
+/// Prints `file` or `command`. Root asks for it this way: it does not open what is in a realm itself.
+pub(super) fn keys_by(context: &Context, args: KeysOf) -> Result<u8> {
+    let place = context.place(args.realm.as_deref())?;
+    let realm = Realm::open(place.dir(), Access::Read, context.clock.clone())?;
+    super::output::write_out(if realm.config.sshd.keys == KeysBy::Command { "command\n" } else { "file\n" });
+    Ok(0)
+}
+
+fn keys_setting(account: &accounts::Account) -> Result<KeysBy> {
+    let argv = ["keys-by".into(), "--realm-home".into(), account.home.clone().into_os_string()];
+    match reexec::output_of(account, &argv)? {
+        (0, text) if text == b"file\n" => Ok(KeysBy::File),
+        (0, text) if text == b"command\n" => Ok(KeysBy::Command),
+        _ => Err(Error::failed(format!("the realm {} does not say how sshd learns its keys", account.name))),
+    }
+}
+
 /// As root: what sshd is told of this realm follows its settings.
 fn drop_in(place: &Place, args: &Args) -> Result<()> {
     let Place::Account(account) = place else { return Ok(()) };
@@ -96,7 +118,7 @@ fn drop_in(place: &Place, args: &Args) -> Result<()> {
     }
     let binary = accounts::installed_binary()?;
     let paths = sshd::SshdPaths::with_config(&args.sshd_config);
-    let keys = accounts::keys_setting(account)?;
+    let keys = keys_setting(account)?;
     let drop_in = sshd::DropIn::new(&account.name.parse()?, keys, &binary, &account.home);
     for line in sshd::install(&paths, &drop_in)? {
         note(&format!("seamless: {line}"));
