@@ -1,5 +1,6 @@
 //! Making a realm: the directory, its settings, its first keys, and the record that says so.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,7 +49,9 @@ pub fn create(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<Realm> {
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|e| io("make", parent, &e))?;
     // Gone again with whatever is in it, should anything fail.
-    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).map_err(|e| io("write into", parent, &e))?;
+    let private = std::fs::Permissions::from_mode(files::PRIVATE_DIR);
+    let new = tempfile::Builder::new().prefix(".new-").permissions(private).tempdir_in(parent);
+    let new = new.map_err(|e| io("write into", parent, &e))?;
     fill(new.path(), plan, clock.clone())?;
     std::fs::rename(new.path(), dir).map_err(|e| io("make", dir, &e))?;
     // What it names is gone from there.
