@@ -6,6 +6,11 @@ use std::process::ExitCode;
 
 use issuer::doors::{cli, ssh};
 
+/// The static build's allocator; elsewhere the system's is as good.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
     // What sshd runs at every log-in: no clap, no runtime, no configuration beyond the realm's.
