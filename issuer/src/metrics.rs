@@ -67,9 +67,20 @@ impl Metrics {
         let mints = Family::default();
         registry.register("mints", "Tokens asked for, by door and outcome", Clone::clone(&mints));
         let start = Gauge::default();
-        registry.register("start_time_seconds", "When this process began to serve, in Unix seconds", start.clone());
+        registry.register(
+            "start_time_seconds",
+            "When this process began to serve, in Unix seconds",
+            start.clone(),
+        );
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, verdicts, requests: Requests { family, known: Default::default() }, connections, mints, start }
+        Self {
+            registry,
+            verdicts,
+            requests: Requests { family, known: Default::default() },
+            connections,
+            mints,
+            start,
+        }
     }
 
     /// Serving began, at Unix seconds.
@@ -118,7 +129,8 @@ impl Default for Metrics {
 }
 
 impl PathClass {
-    const ALL: [Self; 6] = [Self::Verify, Self::Jwks, Self::Discovery, Self::Health, Self::Metrics, Self::Other];
+    const ALL: [Self; 6] =
+        [Self::Verify, Self::Jwks, Self::Discovery, Self::Health, Self::Metrics, Self::Other];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -152,7 +164,9 @@ impl Requests {
         let column = STATUSES.iter().position(|(s, _)| *s == status).unwrap_or(STATUSES.len() - 1);
         let Some(counter) = self.known.get(row).and_then(|r| r.get(column)) else { return };
         let name = STATUSES.get(column).map_or("other", |(_, name)| name);
-        counter.get_or_init(|| self.family.get_or_create_owned(&[("path", path.as_str()), ("status", name)])).inc();
+        counter
+            .get_or_init(|| self.family.get_or_create_owned(&[("path", path.as_str()), ("status", name)]))
+            .inc();
     }
 }
 

@@ -62,9 +62,7 @@ impl Home {
                  exec {} \"$@\"\n",
                 ssh.display()
             );
-            let path = home.path.join("bin/ssh");
-            fs::write(&path, shim).expect("write the ssh shim");
-            fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("make the ssh shim executable");
+            install(&home.write("tmp/ssh", shim), &home.join("bin/ssh"));
         }
         home
     }
@@ -191,10 +189,7 @@ impl Home {
             self.own(&path);
         }
         // A copy that another account can reach, unlike one in the clone of whoever runs this.
-        let binary = self.join("bin/seamless");
-        fs::copy(crate::binary(), &binary).expect("copy the binary under test");
-        fs::set_permissions(&binary, Permissions::from_mode(0o755)).expect("set a mode");
-        self.own(&binary);
+        install(&crate::binary(), &self.join("bin/seamless"));
     }
 
     /// Gives a file to whoever lives here.
@@ -219,6 +214,12 @@ impl Drop for Account {
         let _ = run(Command::new("pkill").args(["-KILL", "-u", &self.uid.to_string()]));
         let _ = run(Command::new("userdel").args(["--force", &self.name]));
     }
+}
+
+/// Copies a program. Another process does it: a file that we held open to write while some thread of ours started a
+/// child could not be run for a moment ("text file busy").
+fn install(from: &Path, to: &Path) {
+    let _ = run(Command::new("install").args(["-m", "755"]).arg(from).arg(to)).ok();
 }
 
 /// The public half beside a private key.

@@ -174,14 +174,16 @@ fn one_door_alone() {
     {
         let mut command =
             home.seamless(["serve", "--no-ssh", "--http", &format!("127.0.0.1:{http}"), "--dir"]);
-        let _serve = Running::start(command.arg(&dir));
-        seamless_tests::http::Http::local(http).wait();
-        assert!(refused(ssh), "--no-ssh");
+        let mut serve = Running::start(command.arg(&dir));
+        serve.wait_for("the banner", |serve| serve.stdout().contains("1.").then_some(()));
+        assert!(!refused(http), "HTTP is there:\n{}", serve.transcript());
+        assert!(refused(ssh), "--no-ssh:\n{}", serve.transcript());
     }
     let mut command = home.seamless(["serve", "--no-http", "--ssh", &format!("127.0.0.1:{ssh}"), "--dir"]);
-    let _serve = Running::start(command.arg(&dir));
-    seamless_tests::http::Http::local(ssh).wait();
-    assert!(refused(http), "--no-http");
+    let mut serve = Running::start(command.arg(&dir));
+    serve.wait_for("the banner", |serve| serve.stdout().contains("1.").then_some(()));
+    assert!(!refused(ssh), "ssh is there:\n{}", serve.transcript());
+    assert!(refused(http), "--no-http:\n{}", serve.transcript());
 }
 
 #[test]

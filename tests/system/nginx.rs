@@ -85,15 +85,15 @@ fn a_token_opens_and_the_identity_goes_on() {
             "/x",
             &[
                 ("Authorization", &header),
-                ("X-Seamless-User", "root"),
-                ("x_seamless_user", "root"),
+                ("X-Seamless-User", "mallory"),
+                ("x_seamless_user", "mallory"),
                 ("X-Seamless-Groups", "admins"),
                 ("X-Seamless-Scope", "everything"),
             ],
         )
         .status(200);
     assert_eq!(values(&spoofed.body, "x-seamless-user"), [subject.as_str()], "{}", spoofed.body);
-    for forged in ["root", "admins", "everything"] {
+    for forged in ["mallory", "admins", "everything"] {
         assert!(
             !spoofed.body.contains(forged),
             "a client's own identity header reached the service:\n{}",

@@ -2,7 +2,7 @@
 
 // Helpers may too; clippy.toml's leave reaches functions marked #[test] alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg(feature = "jwt")]
+#![cfg(feature = "eddsa")]
 
 mod support;
 
@@ -18,7 +18,6 @@ fn tests(group: &Value) -> impl Iterator<Item = &Value> {
     group["tests"].as_array().unwrap().iter()
 }
 
-#[cfg(feature = "eddsa")]
 #[test]
 fn ed25519() {
     let file = vectors("wycheproof/ed25519_test.json");

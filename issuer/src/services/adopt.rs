@@ -120,7 +120,7 @@ fn users(dir: &Path, now: u64, changes: &mut Vec<Change>) -> Result<(usize, Vec<
 
 fn one(path: &Path, name: &str) -> Result<(UserName, PublicKey)> {
     let user = name.parse::<UserName>()?;
-    let bytes = files::read_small(path, u64::try_from(MOST_BYTES).unwrap_or(u64::MAX))?;
+    let bytes = files::read_small(path, MOST_BYTES)?;
     Ok((user, PublicKey::parse(&bytes, "the file")?))
 }
 

@@ -1,7 +1,8 @@
 //! The first start without root: the realm of one person, with that person's own keys.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::backends::store::Fingerprint;
 use crate::error::Result;
 use crate::names::UserName;
 use crate::public_key::PublicKey;
@@ -12,8 +13,8 @@ use crate::services::keys::{self, Conditions};
 pub struct Found {
     /// The key.
     pub key: PublicKey,
-    /// Such as `~/.ssh/id_ed25519.pub` or `the agent`.
-    pub place: String,
+    /// The public key file; none for a key that an agent holds.
+    pub file: Option<PathBuf>,
 }
 
 /// Public key files whose private half lies beside them. Certificates, and whatever can't mint, are passed over.
@@ -35,17 +36,27 @@ pub fn of_file(path: &Path) -> Option<Found> {
     }
     let bytes = std::fs::read(path).ok()?;
     let key = PublicKey::parse(&bytes, name).ok()?;
-    Some(Found { key, place: path.display().to_string() })
+    Some(Found { key, file: Some(path.to_owned()) })
 }
 
-/// Enrols what was found for the user; gives what is new.
-pub fn enrol(realm: &Realm, user: &UserName, found: Vec<Found>) -> Result<Vec<Found>> {
+/// Enrols what was found for the user; gives the fingerprints that are new.
+pub fn enrol(realm: &Realm, user: &UserName, found: &[Found]) -> Result<Vec<Fingerprint>> {
     let mut new = Vec::new();
     for one in found {
         if realm.store.key(&one.key.fingerprint)?.is_none() {
             keys::add(realm, user, &one.key, &Conditions::default())?;
-            new.push(one);
+            new.push(one.key.fingerprint);
         }
     }
     Ok(new)
+}
+
+/// Those of the found keys that are enrolled, under whatever name.
+pub fn enrolled(realm: &Realm, found: Vec<Found>) -> Result<Vec<Found>> {
+    let known = |one: &Found| realm.store.key(&one.key.fingerprint).map(|k| k.is_some());
+    found.into_iter().map(|one| Ok((known(&one)?, one))).filter_map(|r: Result<_>| match r {
+        Ok((true, one)) => Some(Ok(one)),
+        Ok((false, _)) => None,
+        Err(error) => Some(Err(error)),
+    }).collect()
 }

@@ -87,7 +87,7 @@ fn verify(context: &Context, realm: Option<&str>) -> Result<u8> {
         list.iter().map(|p| json!({"file": p.file, "line": p.line, "what": p.what})).collect::<Value>()
     };
     let whole = report.problems.is_empty();
-    let value = json!({"whole": whole, "records": report.records, "files": report.files, "newest": report.newest,
+    let value = json!({"whole": whole, "records": report.records, "files": report.files, "newest": report.newest.map(|n| n.at),
                        "problems": places(&report.problems), "torn": places(&report.torn)});
     for torn in &report.torn {
         warn(&format!("{}:{}: {}", torn.file, torn.line, torn.what));

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::names::{RealmName, UserName};
 use crate::public_key::PublicKey;
+use crate::backends::store::Fingerprint;
 use crate::realm::{Access, Realm};
 use crate::services::enrol::{self, Found};
 use crate::services::init::{self, Plan};
@@ -109,11 +110,16 @@ async fn serve(context: &Context, dir: &Path, args: &Args) -> Result<()> {
         None => make(context, dir, http_addr, tls.is_some())?,
     });
     // An operator's realm without keys is the operator's business.
-    let enrolled = if fresh || keys::list(&realm, None)?.is_empty() { enrol_own(&realm).await? } else { Vec::new() };
+    let own = own_keys().await;
+    let new = if fresh || keys::list(&realm, None)?.is_empty() {
+        enrol::enrol(&realm, &own_name().parse()?, &own.found)?
+    } else {
+        Vec::new()
+    };
 
     let metrics = Arc::new(Metrics::new());
     let (stop, stopped) = watch::channel(false);
-    let mut banner = Banner::new(&realm, enrolled, fresh);
+    let mut banner = Banner::new(&realm, own, &new, fresh)?;
     let mut doors = tokio::task::JoinSet::new();
     if let Some(listener) = ssh {
         let address = listener.local_addr().map_err(|e| Error::internal(format!("the ssh listener: {e}")))?;
@@ -137,7 +143,7 @@ async fn serve(context: &Context, dir: &Path, args: &Args) -> Result<()> {
         doors.spawn(http::serve(Arc::clone(&realm), bound.into_listener(), options, stopped));
     }
     write_out(&banner.text());
-    if banner.has_no_keys(&realm)? {
+    if banner.empty && banner.ssh.is_some() {
         warn("no ssh key was found in ~/.ssh or in the agent, so nobody can log in yet");
         note(&format!(
             "seamless: hint: make one: ssh-keygen -t ed25519; then: seamless add --dir {} ~/.ssh/id_ed25519.pub --user {}",
@@ -262,34 +268,46 @@ fn make(context: &Context, dir: &Path, http: Option<SocketAddr>, tls: bool) -> R
     init::create(dir, &plan, context.clock.clone())
 }
 
-/// The keys of whoever started us: files whose private half lies beside them, and a local agent's.
-async fn enrol_own(realm: &Realm) -> Result<Vec<Found>> {
-    let mut found = Vec::new();
-    if let Some(home) = std::env::var_os("HOME").map(PathBuf::from) {
-        found.extend(enrol::in_folder(&home.join(".ssh")));
-        found.extend(configured_identities(&home).await.iter().filter_map(|path| enrol::of_file(path)));
-    }
-    // A forwarded agent's keys are somebody else's machine's.
-    if std::env::var_os("SSH_CONNECTION").is_none() {
-        found.extend(agent_keys().await);
-    }
-    let user: UserName = own_name().parse()?;
-    enrol::enrol(realm, &user, found)
+/// The keys of whoever started us.
+struct Own {
+    found: Vec<Found>,
+    /// The private key files that ssh tries without being told.
+    tried: Vec<PathBuf>,
 }
 
-/// What `ssh -G` names as IdentityFile for our server.
-async fn configured_identities(home: &Path) -> Vec<PathBuf> {
+/// Files whose private half lies beside them, and a local agent's keys.
+async fn own_keys() -> Own {
+    // ssh looks into the account's home, whatever HOME says; people look where HOME says.
+    let homes = [crate::services::hosting::own_home(), std::env::var_os("HOME").map(PathBuf::from)];
+    let [account_home, env_home] = homes.clone();
+    let tried = identities_of_ssh(account_home.or(env_home).as_deref()).await;
+    // A forwarded agent's keys are somebody else's machine's.
+    let mut found = if std::env::var_os("SSH_CONNECTION").is_none() { agent_keys().await } else { Vec::new() };
+    found.extend(tried.iter().filter_map(|path| enrol::of_file(&public_file(path))));
+    found.extend(homes.iter().flatten().flat_map(|home| enrol::in_folder(&home.join(".ssh"))));
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|one| seen.insert(one.key.fingerprint));
+    Own { found, tried }
+}
+
+/// The identity files that `ssh -G` names for our server.
+async fn identities_of_ssh(home: Option<&Path>) -> Vec<PathBuf> {
     let output = tokio::process::Command::new("ssh").args(["-G", "-p", "2222", "127.0.0.1"]).kill_on_drop(true).output();
     let Ok(Ok(output)) = tokio::time::timeout(Duration::from_secs(2), output).await else { return Vec::new() };
-    let text = String::from_utf8_lossy(&output.stdout);
     let path = |line: &str| {
         let value = line.strip_prefix("identityfile ")?;
-        Some(match value.strip_prefix("~/") {
-            Some(rest) => home.join(format!("{rest}.pub")),
-            None => PathBuf::from(format!("{value}.pub")),
-        })
+        match value.strip_prefix("~/") {
+            Some(rest) => home.map(|home| home.join(rest)),
+            None => Some(PathBuf::from(value)),
+        }
     };
-    text.lines().filter_map(path).collect()
+    String::from_utf8_lossy(&output.stdout).lines().filter_map(path).collect()
+}
+
+fn public_file(private: &Path) -> PathBuf {
+    let mut name = private.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
 }
 
 async fn agent_keys() -> Vec<Found> {
@@ -302,8 +320,7 @@ async fn agent_keys() -> Vec<Found> {
     let found = |identity: AgentIdentity| match identity {
         AgentIdentity::PublicKey { key, comment } => {
             let blob = key.to_bytes().ok()?;
-            let key = PublicKey::from_wire(&blob, &comment, "an agent's key").ok()?;
-            Some(Found { key, place: "the agent".to_owned() })
+            Some(Found { key: PublicKey::from_wire(&blob, &comment, "an agent's key").ok()?, file: None })
         }
         _ => None,
     };
@@ -336,26 +353,36 @@ fn known_hosts(realm: &Realm, address: SocketAddr) -> Result<PathBuf> {
 struct Banner {
     head: String,
     name: RealmName,
-    enrolled: Vec<Found>,
+    /// Whether the realm has no keys at all.
+    empty: bool,
+    /// The private key that ssh must be told of.
+    identity: Option<PathBuf>,
     ssh: Option<(SocketAddr, PathBuf)>,
     http: Option<(String, Option<PathBuf>)>,
 }
 
 impl Banner {
-    fn new(realm: &Realm, enrolled: Vec<Found>, fresh: bool) -> Self {
+    fn new(realm: &Realm, own: Own, new: &[Fingerprint], fresh: bool) -> Result<Self> {
         let made = if fresh { "made" } else { "is" };
-        let head = format!(
+        let mut head = format!(
             "seamless {}: the realm {} {made} in {}\nissuer  {}\n",
             env!("CARGO_PKG_VERSION"),
             realm.name,
             realm.dir.display(),
             realm.config.issuer
         );
-        Self { head, name: realm.name.clone(), enrolled, ssh: None, http: None }
-    }
-
-    fn has_no_keys(&self, realm: &Realm) -> Result<bool> {
-        Ok(self.ssh.is_some() && keys::list(realm, None)?.is_empty())
+        for one in own.found.iter().filter(|one| new.contains(&one.key.fingerprint)) {
+            let place = one.file.as_ref().map_or_else(|| "the agent".to_owned(), |f| f.display().to_string());
+            head.push_str(&format!("enrolled  {}  {}  from {place}\n", one.key.fingerprint, own_name()));
+        }
+        // Our server can't see an authenticator's touch and refuses such keys, so another one is offered first.
+        let mut mine = enrol::enrolled(realm, own.found)?;
+        mine.retain(|one| !one.key.is_sk());
+        let private = |one: &Found| one.file.as_ref().map(|f| f.with_extension(""));
+        let without_words = |one: &Found| private(one).is_none_or(|p| own.tried.contains(&p));
+        let identity = if mine.iter().any(without_words) { None } else { mine.first().and_then(private) };
+        let empty = keys::list(realm, None)?.is_empty();
+        Ok(Self { head, name: realm.name.clone(), empty, identity, ssh: None, http: None })
     }
 
     fn text(&self) -> String {
@@ -368,9 +395,6 @@ impl Banner {
             Some((base, None)) => text.push_str(&format!("http    {base}\n")),
             None => (),
         }
-        for found in &self.enrolled {
-            text.push_str(&format!("enrolled  {}  {}  from {}\n", found.key.fingerprint, own_name(), found.place));
-        }
         text.push_str("\nPaste into another terminal:\n");
         let mut number = 0;
         let mut line = |title: &str, command: String| {
@@ -379,10 +403,12 @@ impl Banner {
         };
         if let Some((address, known_hosts)) = &self.ssh {
             let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+            let identity =
+                self.identity.as_ref().map(|p| format!("-i {} ", quote(&p.display().to_string()))).unwrap_or_default();
             let known = quote(&format!("UserKnownHostsFile={}", quote_for_ssh(known_hosts)));
             line(
                 "get a token",
-                format!("TOKEN=$(ssh -T -p {} -o {known} -o StrictHostKeyChecking=yes {}@{host})", address.port(), self.name),
+                format!("TOKEN=$(ssh -T -p {} {identity}-o {known} -o StrictHostKeyChecking=yes {}@{host})", address.port(), self.name),
             );
         }
         if let Some((base, socket)) = &self.http {

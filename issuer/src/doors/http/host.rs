@@ -60,14 +60,19 @@ impl Host {
         if is_loopback(name) {
             return Ok(());
         }
-        let same = bare(name).eq_ignore_ascii_case(&self.name) && port.unwrap_or(self.default_port) == self.port;
+        let same =
+            bare(name).eq_ignore_ascii_case(&self.name) && port.unwrap_or(self.default_port) == self.port;
         if same { Ok(()) } else { Err(NotOurs::Other) }
     }
 }
 
 /// `host[:port]`, the host with its brackets if it has any. No user information, no empty host.
 fn split(authority: &str) -> Option<(&str, Option<u16>)> {
-    let end = if authority.starts_with('[') { authority.find(']')? + 1 } else { authority.find(':').unwrap_or(authority.len()) };
+    let end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
     let (name, rest) = authority.split_at_checked(end)?;
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b)) {
         return None;

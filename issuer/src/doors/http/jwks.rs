@@ -44,5 +44,6 @@ async fn current(site: &Site) -> Result<Document> {
 
 /// A key is published for twice this long before it signs.
 pub(super) fn max_age() -> HeaderValue {
-    HeaderValue::try_from(format!("public, max-age={}", signing::JWKS_MAX_AGE)).unwrap_or(super::reply::NO_STORE)
+    HeaderValue::try_from(format!("public, max-age={}", signing::JWKS_MAX_AGE))
+        .unwrap_or(super::reply::NO_STORE)
 }

@@ -1,7 +1,6 @@
 //! The accept loop and the life of a connection.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -135,7 +134,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 fn forget_socket(listener: Listener) {
     let path: Option<PathBuf> = match &listener {
         Listener::Tcp(_) => None,
-        Listener::Unix(listener) => listener.local_addr().ok().and_then(|a| a.as_pathname().map(Path::to_owned)),
+        Listener::Unix(listener) => {
+            listener.local_addr().ok().and_then(|a| a.as_pathname().map(Path::to_owned))
+        }
     };
     if let Some(path) = path {
         // While we still listen nobody else has put one there.
@@ -227,17 +228,15 @@ impl Door {
 }
 
 /// Ends when no request has come for one period. Answers take less than that, so none is cut off.
-fn idles(requests: &AtomicU64, period: Duration) -> impl Future<Output = ()> {
-    async move {
-        let mut before = requests.load(Ordering::Relaxed);
-        loop {
-            sleep(period).await;
-            let now = requests.load(Ordering::Relaxed);
-            if now == before {
-                return;
-            }
-            before = now;
+async fn idles(requests: &AtomicU64, period: Duration) {
+    let mut before = requests.load(Ordering::Relaxed);
+    loop {
+        sleep(period).await;
+        let now = requests.load(Ordering::Relaxed);
+        if now == before {
+            return;
         }
+        before = now;
     }
 }
 

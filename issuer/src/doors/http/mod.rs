@@ -136,7 +136,9 @@ pub async fn serve(
 ) -> Result<()> {
     let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
     if tls.is_some() && matches!(listener, Listener::Unix(_)) {
-        return Err(Error::usage("a unix socket does not speak TLS").hint("leave --tls-cert and --tls-key out"));
+        return Err(
+            Error::usage("a unix socket does not speak TLS").hint("leave --tls-cert and --tls-key out")
+        );
     }
     let limits = options.limits;
     options.metrics.started(realm.now());
@@ -203,7 +205,9 @@ impl Site {
         match self.host.check(request) {
             Ok(()) => None,
             Err(NotOurs::Unreadable) => Some(reply::line(StatusCode::BAD_REQUEST, "bad host\n")),
-            Err(NotOurs::Other) => Some(reply::line(StatusCode::MISDIRECTED_REQUEST, "misdirected request\n")),
+            Err(NotOurs::Other) => {
+                Some(reply::line(StatusCode::MISDIRECTED_REQUEST, "misdirected request\n"))
+            }
         }
     }
 

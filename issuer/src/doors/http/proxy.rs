@@ -44,7 +44,8 @@ pub(super) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
 fn address(hop: &[u8]) -> Option<IpAddr> {
     let hop = std::str::from_utf8(hop).ok()?.trim_matches([' ', '\t']);
     let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
-    let ip = hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|a| a.ip())).or_else(bracketed)?;
+    let ip =
+        hop.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|a| a.ip())).or_else(bracketed)?;
     Some(ip.to_canonical())
 }
 
@@ -54,7 +55,8 @@ mod tests {
 
     #[test]
     fn only_what_trusted_proxies_appended_counts() {
-        let proxies: Vec<IpNet> = ["10.0.0.0/8", "2001:db8:1::/48"].iter().map(|n| n.parse().unwrap()).collect();
+        let proxies: Vec<IpNet> =
+            ["10.0.0.0/8", "2001:db8:1::/48"].iter().map(|n| n.parse().unwrap()).collect();
         let cases: &[(&str, &[&str], &str)] = &[
             // No proxy: the header is the client's own invention.
             ("203.0.113.9", &["198.51.100.1"], "203.0.113.9"),

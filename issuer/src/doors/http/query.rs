@@ -72,10 +72,15 @@ mod tests {
     fn one_audience_and_many_scopes() {
         assert_eq!(Query::parse(None), Ok(Query::default()));
         assert_eq!(Query::parse(Some("")), Ok(Query::default()));
-        let query = Query::parse(Some("audience=https%3A%2f%2Fapi.example&scope=read&scope=a+b%2Bc&scope=read")).unwrap();
+        let query =
+            Query::parse(Some("audience=https%3A%2f%2Fapi.example&scope=read&scope=a+b%2Bc&scope=read"))
+                .unwrap();
         assert_eq!(query.audience.as_deref(), Some("https://api.example"));
         assert_eq!(query.scopes, ["read", "a+b+c", "read"]);
-        assert!(Query::parse(Some("audience=https://api.example/x?y=1")).is_ok(), "= and ? need no escape there");
+        assert!(
+            Query::parse(Some("audience=https://api.example/x?y=1")).is_ok(),
+            "= and ? need no escape there"
+        );
     }
 
     #[test]

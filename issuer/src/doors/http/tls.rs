@@ -26,11 +26,15 @@ pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor> {
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::internal(format!("TLS can't be set up: {e}")))?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(|e| match e {
-        rustls::Error::InconsistentKeys(_) => {
-            Error::failed(format!("the key {} does not fit the certificate {}", files.key.display(), files.cert.display()))
-                .hint("the first certificate in the file must be the server's own, its chain after it")
+        rustls::Error::InconsistentKeys(_) => Error::failed(format!(
+            "the key {} does not fit the certificate {}",
+            files.key.display(),
+            files.cert.display()
+        ))
+        .hint("the first certificate in the file must be the server's own, its chain after it"),
+        e => {
+            Error::failed(format!("{} and {} can't be used: {e}", files.cert.display(), files.key.display()))
         }
-        e => Error::failed(format!("{} and {} can't be used: {e}", files.cert.display(), files.key.display())),
     })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
@@ -50,8 +54,12 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     // Unlike the realm's own keys it may be a link (certbot's are) and belong to a group (Debian's ssl-cert).
     let mode = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?.mode();
     if mode & 0o007 != 0 || mode & 0o020 != 0 {
-        return Err(Error::failed(format!("others can read or write the key {} (mode {:04o})", path.display(), mode & 0o7777))
-            .hint(format!("if nobody has read it: chmod o=,g-w {}", path.display())));
+        return Err(Error::failed(format!(
+            "others can read or write the key {} (mode {:04o})",
+            path.display(),
+            mode & 0o7777
+        ))
+        .hint(format!("if nobody has read it: chmod o=,g-w {}", path.display())));
     }
     let bytes = Zeroizing::new(read(path)?);
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
@@ -90,7 +98,8 @@ mod tests {
     fn says_which_file_is_wrong_and_how() {
         let dir = tempfile::tempdir().unwrap();
         let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
-        let message = |files: &TlsFiles| acceptor(files).err().map(|e| e.message().to_owned()).unwrap_or_default();
+        let message =
+            |files: &TlsFiles| acceptor(files).err().map(|e| e.message().to_owned()).unwrap_or_default();
         assert!(message(&files).contains("cert.pem: no such file"), "{}", message(&files));
 
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
