@@ -410,9 +410,11 @@ fn address(text: &str) -> Option<String> {
 /// Writes `.ssh/authorized_keys` whole or not at all.
 pub fn write_authorized_keys(dir: &Path, text: &str) -> Result<()> {
     let folder = dir.join(".ssh");
-    files::create_dir(&folder, 0o700)?;
     // One that was there already may be open to others, and sshd then ignores the file.
-    files::set_mode(&folder, 0o700)?;
+    if folder.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        files::set_mode(&folder, 0o700)?;
+    }
+    files::create_dir(&folder, 0o700)?;
     files::write_atomic(&folder.join("authorized_keys"), text.as_bytes(), 0o600)
 }
 
