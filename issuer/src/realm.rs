@@ -1,7 +1,7 @@
 //! A realm that is open: its directory, settings, store and audit log. Every service takes one.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::backends::audit::AuditLog;
 use crate::backends::files;
@@ -9,6 +9,7 @@ use crate::backends::store::{Mode, SqliteStore, Store};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::names::RealmName;
 use crate::services::trust::TrustCache;
 
@@ -44,6 +45,8 @@ pub struct Realm {
     pub clock: Arc<dyn Clock>,
     /// What verifiers trust, kept until the store changes.
     pub(crate) trust: TrustCache,
+    /// What `serve` counts; nothing elsewhere.
+    pub metrics: OnceLock<Arc<Metrics>>,
 }
 
 impl Realm {
@@ -57,6 +60,11 @@ impl Realm {
             Access::Write => Mode::ReadWrite,
         };
         let store = SqliteStore::open(&dir.join(DATABASE), mode)?;
+        Self::assemble(dir, config, store, clock)
+    }
+
+    /// Puts an open store and settings together.
+    pub(crate) fn assemble(dir: &Path, config: Config, store: impl Store + 'static, clock: Arc<dyn Clock>) -> Result<Self> {
         Ok(Self {
             name: config.name()?,
             dir: dir.to_owned(),
@@ -65,6 +73,7 @@ impl Realm {
             audit: AuditLog::at(&dir.join(AUDIT)),
             clock,
             trust: TrustCache::default(),
+            metrics: OnceLock::new(),
         })
     }
 

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::backends::files;
 use crate::backends::store::{Change, KeyState, Mode, SigningAlgorithm, SqliteStore};
 use crate::clock::Clock;
-use crate::config::{self, Digest, Format, KeysBy};
+use crate::config::{self, Config, Digest, Format, KeysBy};
 use crate::error::{Error, Result, io};
 use crate::names::RealmName;
 use crate::realm::{AUDIT, Access, DATABASE, Realm, SIGNING};
@@ -32,21 +33,33 @@ pub struct Plan {
     pub secret: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// Makes the realm in `dir`, which is made too or must be empty. `realm.toml` is written last: a directory
-/// without it is no realm.
+/// Makes the realm in `dir`, which is made too or must be empty.
+///
+/// A directory that is not there yet appears whole, by a rename. In one that is (an account's home), `realm.toml`
+/// comes last: a directory without it is no realm.
 pub fn create(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<Realm> {
     config::check_issuer(&plan.issuer).map_err(|e| Error::usage(e.message()).hint(e.hint_text().unwrap_or_default()))?;
     refuse_occupied(dir)?;
-    if !dir.is_dir() {
-        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent).map_err(|e| io("make", parent, &e))?;
-        }
-        files::create_dir(dir, 0o700)?;
+    if dir.is_dir() {
+        files::check_private_dir(dir)?;
+        fill(dir, plan, clock.clone())?;
+        return Realm::open(dir, Access::Write, clock);
     }
-    files::check_private_dir(dir)?;
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|e| io("make", parent, &e))?;
+    // Gone again with whatever is in it, should anything fail.
+    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).map_err(|e| io("write into", parent, &e))?;
+    fill(new.path(), plan, clock.clone())?;
+    std::fs::rename(new.path(), dir).map_err(|e| io("make", dir, &e))?;
+    // What it names is gone from there.
+    let _ = new.keep();
+    Realm::open(dir, Access::Write, clock)
+}
+
+fn fill(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<()> {
     files::create_dir(&dir.join(SIGNING), 0o700)?;
     files::create_dir(&dir.join(AUDIT), 0o700)?;
-    SqliteStore::open(&dir.join(DATABASE), Mode::Create)?;
+    let store = SqliteStore::open(&dir.join(DATABASE), Mode::Create)?;
 
     let now = clock.now();
     let mut ed25519 = signing::generate(dir, SigningAlgorithm::EdDsa, now)?;
@@ -60,8 +73,7 @@ pub fn create(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<Realm> {
     }
 
     let text = config::template(&plan.name, &plan.issuer, plan.format, plan.digest, plan.keys);
-    files::write_atomic(&dir.join(config::FILE), text.as_bytes(), 0o600)?;
-    let realm = Realm::open(dir, Access::Write, clock)?;
+    let realm = Realm::assemble(dir, Config::parse(&text)?, store, clock)?;
     let deed = Deed {
         action: "realm.init",
         user: None,
@@ -69,7 +81,7 @@ pub fn create(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<Realm> {
         given: json!({"realm": plan.name.as_str(), "issuer": plan.issuer, "keys": [ed25519.kid, secret.kid]}),
     };
     commit(&realm, deed, &[Change::PutSigningKey(ed25519), Change::PutSigningKey(secret)])?;
-    Ok(realm)
+    files::write_atomic(&dir.join(config::FILE), text.as_bytes(), 0o600)
 }
 
 /// Whether a realm holds this shared secret: one secret, one realm.
@@ -80,7 +92,7 @@ pub fn holds_secret(realm: &Realm, secret: &[u8]) -> Result<bool> {
             continue;
         }
         let bytes = files::read_private(&signing::path(&realm.dir, &key))?;
-        if bytes.strip_suffix(b"\n").unwrap_or(&bytes) == secret {
+        if bool::from(bytes.strip_suffix(b"\n").unwrap_or(&bytes).ct_eq(secret)) {
             return Ok(true);
         }
     }

@@ -80,6 +80,7 @@ pub fn mint(realm: &Realm, caller: &Caller, ask: &Ask) -> Result<Minted> {
         Ok(made) => made,
         Err(error) => {
             let given = json!({"reason": error.message()});
+            count(realm, caller, error.kind().as_str());
             // A refusal stays a refusal when it can't be recorded.
             let _ = realm.audit.append(now, &record(caller, ask, given, error.kind().as_str()), false);
             return Err(error);
@@ -92,7 +93,8 @@ pub fn mint(realm: &Realm, caller: &Caller, ask: &Ask) -> Result<Minted> {
         "expires_in": grant.ttl,
         "jti": (grant.format == config::Format::Jwt).then_some(&jti),
     });
-    realm.audit.append(now, &record(caller, ask, given, "ok"), false)?;
+    realm.audit.append(now, &record(caller, ask, given, "ok"), false).inspect_err(|e| count(realm, caller, e.kind().as_str()))?;
+    count(realm, caller, "ok");
     Ok(Minted {
         token,
         format: grant.format,
@@ -101,6 +103,12 @@ pub fn mint(realm: &Realm, caller: &Caller, ask: &Ask) -> Result<Minted> {
         scopes: grant.scopes,
         expires_in: grant.ttl,
     })
+}
+
+fn count(realm: &Realm, caller: &Caller, outcome: &'static str) {
+    if let Some(metrics) = realm.metrics.get() {
+        metrics.minted(caller.door.as_str(), outcome);
+    }
 }
 
 /// The user and key behind a caller, as the store has them now: the line that sshd read may be older.

@@ -118,6 +118,7 @@ async fn serve(context: &Context, dir: &Path, args: &Args) -> Result<()> {
     };
 
     let metrics = Arc::new(Metrics::new());
+    let _ = realm.metrics.set(Arc::clone(&metrics));
     let (stop, stopped) = watch::channel(false);
     let mut banner = Banner::new(&realm, own, &new, fresh)?;
     let mut doors = tokio::task::JoinSet::new();

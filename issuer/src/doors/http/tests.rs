@@ -121,6 +121,7 @@ fn stage_with(settings: &str, options: impl FnOnce(&mut Options)) -> Stage {
         store: Box::new(shelf.clone()),
         audit: AuditLog::at(&dir.path().join("audit")),
         clock: Arc::clone(&clock) as Arc<dyn crate::clock::Clock>,
+        metrics: std::sync::OnceLock::new(),
         trust: Default::default(),
     });
     let log = Arc::new(Mutex::new(Vec::new()));
