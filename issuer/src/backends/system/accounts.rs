@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::tool;
 use crate::backends::files;
@@ -97,10 +98,8 @@ pub fn realms() -> Vec<Account> {
     names.iter().filter_map(|name| by_name(name)).filter(is_realm_home).collect()
 }
 
-/// Makes a realm's account with its empty home.
-///
-/// The password is `*`, none; sshd takes an account with `!` for a locked one.
-pub fn create(realm: &RealmName) -> Result<Account> {
+/// Refuses a name that an account or a home has already.
+pub fn refuse_taken(realm: &RealmName) -> Result<()> {
     if by_name(realm.as_str()).is_some() {
         return Err(Error::failed(format!("there is an account {realm} already")).hint(
             "take another name; a realm of the Python seamless is taken over by: sudo seamless adopt",
@@ -111,7 +110,16 @@ pub fn create(realm: &RealmName) -> Result<Account> {
         return Err(Error::failed(format!("{} is there already", home.display()))
             .hint("it may be left from an account that is gone; move it away first"));
     }
+    Ok(())
+}
+
+/// Makes a realm's account with its empty home.
+///
+/// The password is `*`, none; sshd takes an account with `!` for a locked one.
+pub fn create(realm: &RealmName) -> Result<Account> {
+    refuse_taken(realm)?;
     prepare_homes()?;
+    let home = realm_home(realm);
     let arguments = [
         "--system",
         "--user-group",
@@ -142,19 +150,30 @@ pub fn discard(account: &Account) -> Result<()> {
     tool("userdel", [account.name.as_str()]).map(drop)
 }
 
+/// How long sessions may take to end once nobody gets in any more.
+const LAST_SESSIONS: Duration = Duration::from_secs(3);
+
 /// Shuts a realm's account before it is taken apart: from here on sshd lets nobody in, by whatever key or
-/// certificate, also while the drop-in is gone and the account is not yet. What still runs as it is named.
+/// certificate, also while the drop-in is gone and the account is not yet. What goes on running as it is named.
 pub fn close(account: &Account) -> Result<()> {
     check_realm(account)?;
-    let running = processes(account.uid);
-    if !running.is_empty() {
-        let list = running.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
-        return Err(Error::failed(format!("processes still run as {}: {list}", account.name)).hint(format!(
-            "nothing was changed; end them and repeat: systemctl disable --now seamless@{}; kill {list}",
-            account.name
-        )));
+    let expire = |date: &str| tool("usermod", ["--expiredate", date, account.name.as_str()]).map(drop);
+    expire("1")?;
+    let begun = Instant::now();
+    let mut running = processes(account.uid);
+    while !running.is_empty() && begun.elapsed() < LAST_SESSIONS {
+        std::thread::sleep(Duration::from_millis(20));
+        running = processes(account.uid);
     }
-    tool("usermod", ["--expiredate", "1", account.name.as_str()]).map(drop)
+    if running.is_empty() {
+        return Ok(());
+    }
+    expire("")?;
+    let list = running.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+    Err(Error::failed(format!("processes still run as {}: {list}", account.name)).hint(format!(
+        "nothing was changed; end them and repeat: systemctl disable --now seamless@{}; kill {list}",
+        account.name
+    )))
 }
 
 /// Removes a closed realm's account and its home, the account last.
@@ -299,7 +318,7 @@ mod tests {
         let root = by_name("root").unwrap();
         assert_eq!((root.uid, by_uid(0)), (0, Some(root.clone())));
         assert!(!is_realm_home(&root));
-        assert!(delete(&root).is_err() && close(&root).is_err());
+        assert!(delete(&root).is_err() && close(&root).is_err(), "refused before anything is changed");
         assert!(processes(rustix::process::geteuid().as_raw()).contains(&std::process::id()));
         assert!(by_name("no-such-account-here").is_none());
         assert!(remove_home(Path::new("/var/lib/seamless")).is_err());

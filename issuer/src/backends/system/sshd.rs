@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::fence::{self, Gap};
-use super::{bare, find_tool, last_line, matches};
+use super::{bare, find_tool, matches};
 use crate::backends::files;
 use crate::backends::store::UserKey;
 use crate::config::KeysBy;
@@ -131,26 +131,29 @@ impl DropIn {
     }
 }
 
-/// Refuses an sshd_config that would not read the drop-in.
-pub fn check_include(paths: &SshdPaths) -> Result<()> {
+/// Refuses an sshd that is not there or not well, or whose configuration would not read the drop-in.
+pub fn check_host(paths: &SshdPaths) -> Result<()> {
     let bytes = files::read_small(&paths.config, 1024 * 1024).map_err(|e| {
         Error::failed(e.message()).hint("install OpenSSH's server: apt-get install openssh-server")
     })?;
-    let text = String::from_utf8_lossy(&bytes);
-    // Inside a Match block an Include counts for that block alone.
-    let mut global = text.lines().take_while(|line| keyword(line) != "match");
-    if global.any(|line| includes(line, &paths.drop_ins.join("60-seamless-x.conf"))) {
-        return Ok(());
+    if reads_drop_ins(paths, &String::from_utf8_lossy(&bytes)) {
+        return check(paths);
     }
     let wanted = paths.drop_ins.join("*.conf");
     Err(Error::failed(format!("{} does not include {}", paths.config.display(), wanted.display()))
         .hint(format!("add this line at its top: Include {}", wanted.display())))
 }
 
+fn reads_drop_ins(paths: &SshdPaths, config: &str) -> bool {
+    // Inside a Match block an Include counts for that block alone.
+    let mut global = config.lines().take_while(|line| keyword(line) != "match");
+    global.any(|line| includes(line, &paths.drop_ins.join("60-seamless-x.conf")))
+}
+
 /// Writes the drop-in, lets sshd check it, looks whether it holds, and has sshd read it. On failure everything is
 /// as before. Gives what the administrator should know.
 pub fn install(paths: &SshdPaths, drop_in: &DropIn) -> Result<Vec<String>> {
-    check_include(paths)?;
+    check_host(paths)?;
     let mut notes = replace(paths, &drop_in.realm, Some(&drop_in.text()), || {
         let settings = effective(paths, &drop_in.realm)?;
         let (open, shut): (Vec<_>, Vec<_>) =
@@ -264,7 +267,7 @@ fn ask(paths: &SshdPaths, words: &[&str]) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = last_line(&output.stderr);
+    let said = complaints(&output.stderr);
     let hint = if said.contains("privilege separation directory") {
         "nothing was changed; it is made when sshd starts, or by: mkdir -m 0755 /run/sshd"
     } else if said.contains("no hostkeys available") {
@@ -273,6 +276,14 @@ fn ask(paths: &SshdPaths, words: &[&str]) -> Result<String> {
         "nothing was changed; mend it and repeat"
     };
     Err(Error::failed(format!("sshd refuses its configuration: {said}")).hint(hint))
+}
+
+/// sshd's own words, without the line that only counts the others.
+fn complaints(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.contains(": terminating, "));
+    let said = lines.take(3).collect::<Vec<_>>().join("; ");
+    if said.is_empty() { "it said nothing".to_owned() } else { said }
 }
 
 fn parse(text: &str) -> Vec<(String, String)> {
@@ -399,9 +410,11 @@ fn address(text: &str) -> Option<String> {
 /// Writes `.ssh/authorized_keys` whole or not at all.
 pub fn write_authorized_keys(dir: &Path, text: &str) -> Result<()> {
     let folder = dir.join(".ssh");
-    files::create_dir(&folder, 0o700)?;
     // One that was there already may be open to others, and sshd then ignores the file.
-    files::set_mode(&folder, 0o700)?;
+    if folder.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        files::set_mode(&folder, 0o700)?;
+    }
+    files::create_dir(&folder, 0o700)?;
     files::write_atomic(&folder.join("authorized_keys"), text.as_bytes(), 0o600)
 }
 
@@ -523,6 +536,13 @@ mod tests {
     }
 
     #[test]
+    fn what_sshd_complains_about_is_passed_on() {
+        let said = "/x: line 3: Bad configuration option: Colour\r\n/x: terminating, 1 bad configuration options\r\n";
+        assert_eq!(complaints(said.as_bytes()), "/x: line 3: Bad configuration option: Colour");
+        assert_eq!(complaints(b""), "it said nothing");
+    }
+
+    #[test]
     fn a_key_never_ends_early() {
         let at = 1_800_054_000; // 2027-01-15 23:00 UTC
         assert_eq!(
@@ -556,8 +576,7 @@ mod tests {
 
     #[test]
     fn an_sshd_config_that_reads_no_drop_ins_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = SshdPaths::with_config(&dir.path().join("sshd_config"));
+        let paths = SshdPaths::with_config(Path::new("/opt/ssh/sshd_config"));
         let include = format!("Include {}/*.conf\n", paths.drop_ins.display());
         for (text, good) in [
             (String::new(), false),
@@ -570,8 +589,7 @@ mod tests {
             ("Include sshd_config.d/*.conf\n".to_owned(), false),
             (format!("Match\tUser x\n{include}"), false),
         ] {
-            std::fs::write(&paths.config, &text).unwrap();
-            assert_eq!(check_include(&paths).is_ok(), good, "{text}");
+            assert_eq!(reads_drop_ins(&paths, &text), good, "{text}");
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     confirm(&format!("move the home of {realm} to {} and adopt it", accounts::realm_home(&realm).display()), args.yes)?;
     let binary = accounts::installed_binary()?;
     let paths = sshd::SshdPaths::with_config(&args.sshd_config);
-    sshd::check_include(&paths)?;
+    sshd::check_host(&paths)?;
     let account = accounts::relocate(&realm)?;
     let mut argv = context.argv.clone();
     argv.extend(["--yes".into(), "--realm-home".into(), account.home.clone().into_os_string()]);

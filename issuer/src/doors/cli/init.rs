@@ -65,36 +65,49 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     account(context, &realm, &args)
 }
 
-/// As root: the account, then this very call as the account, then sshd. What was begun is undone on failure.
+/// As root: sshd's fence, the account, then this very call as the account. What was begun is undone on failure.
+///
+/// The fence comes first, since under a TrustedUserCAKeys of the host's an account without it gives a shell.
 fn account(context: &Context, realm: &RealmName, args: &Args) -> Result<u8> {
     let paths = sshd::SshdPaths::with_config(&args.sshd_config);
     let binary = accounts::installed_binary()?;
-    sshd::check_include(&paths)?;
+    accounts::refuse_taken(realm)?;
+    sshd::check_host(&paths)?;
     let secret = args.secret_file.as_deref().map(|name| context.read_file(name, 64 * 1024)).transpose()?;
     if let Some(secret) = &secret {
         refuse_shared(secret)?;
     }
-    let account = accounts::create(realm)?;
-    let undo = |error: Error| {
-        let _ = accounts::discard(&account);
-        error
-    };
+    let drop_in = sshd::DropIn::new(realm, args.keys, &binary, &accounts::realm_home(realm));
+    let mut notes = sshd::install(&paths, &drop_in)?;
+    let made = accounts::create(realm).and_then(|account| {
+        let code = fill(context, &account, secret.as_deref());
+        // Now that the account and its group are there, other Match blocks may mean it.
+        let fenced = code.and_then(|code| sshd::install(&paths, &drop_in).map(|more| (code, more)));
+        if !matches!(fenced, Ok((0, _))) {
+            let _ = accounts::discard(&account);
+        }
+        fenced
+    });
+    if !matches!(made, Ok((0, _))) {
+        let _ = sshd::remove(&paths, realm);
+    }
+    let (code, more) = made?;
+    notes.extend(more.into_iter().filter(|_| code == 0));
+    notes.dedup();
+    for line in notes {
+        note(&format!("seamless: {line}"));
+    }
+    Ok(code)
+}
+
+/// This very call as the account, in whose home the realm is made.
+fn fill(context: &Context, account: &accounts::Account, secret: Option<&[u8]>) -> Result<u8> {
     let mut argv: Vec<OsString> = context.argv.clone();
     argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
     if secret.is_some() {
         argv.push("--file-on-stdin".into());
     }
-    let code = reexec::as_account(&account, &argv, Some(secret.as_deref().unwrap_or_default())).map_err(undo)?;
-    if code != 0 {
-        let _ = accounts::discard(&account);
-        return Ok(code);
-    }
-    let drop_in = sshd::DropIn::new(realm, args.keys, &binary, &account.home);
-    let notes = sshd::install(&paths, &drop_in).map_err(undo)?;
-    for line in notes {
-        note(&format!("seamless: {line}"));
-    }
-    Ok(0)
+    reexec::as_account(account, &argv, Some(secret.unwrap_or_default()))
 }
 
 /// Makes the realm in a directory of ours.
