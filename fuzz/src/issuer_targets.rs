@@ -26,8 +26,13 @@ pub fn authorized_keys_line(data: &[u8]) {
         require_verify: false,
         added_at: 0,
     };
-    let line = sshd::authorized_keys_line(Path::new("/usr/bin/seamless"), Path::new("/r/corp"), &user_key).unwrap();
-    assert!(line.starts_with("restrict,command=\"/usr/bin/seamless forced --dir /r/corp --user ada --key SHA256:"));
+    let line =
+        sshd::authorized_keys_line(Path::new("/usr/bin/seamless"), Path::new("/r/corp"), &user_key).unwrap();
+    assert!(
+        line.starts_with(
+            "restrict,command=\"/usr/bin/seamless forced --dir /r/corp --user ada --key SHA256:"
+        )
+    );
     assert_eq!(line.matches('"').count(), 2, "{line}");
     assert!(line.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{line}");
 }
@@ -37,7 +42,11 @@ pub fn ssh_original_command(data: &[u8]) {
     match Words::parse(Some(data)) {
         Ok(Words::Token { ask, .. }) => {
             let words = ask.audiences.iter().chain(&ask.scopes);
-            assert!(words.into_iter().all(|w| !w.is_empty() && !w.contains(' ') && !w.chars().any(char::is_control)));
+            assert!(
+                words
+                    .into_iter()
+                    .all(|w| !w.is_empty() && !w.contains(' ') && !w.chars().any(char::is_control))
+            );
         }
         Ok(_) => (),
         // Whatever is wrong with it is the client's to mend, and stays one line.

@@ -207,7 +207,10 @@ impl Config {
     /// What holds for one audience; the defaults for the default audience, none for an unknown one.
     #[must_use]
     pub fn audience(&self, name: &str) -> Option<Audience> {
-        self.audiences.get(name).cloned().or_else(|| (name == self.default_audience()).then(Audience::default))
+        self.audiences
+            .get(name)
+            .cloned()
+            .or_else(|| (name == self.default_audience()).then(Audience::default))
     }
 
     /// The longest that any token of this realm can be alive, leeway included: how long a retired key stays
@@ -259,7 +262,8 @@ impl Config {
 /// An issuer URL: https, or http on loopback; no query, no fragment, no final slash (RFC 8414 section 2).
 pub fn check_issuer(url: &str) -> Result<()> {
     let bad = |why: &str| {
-        Err(Error::internal(format!("issuer {url:?} {why}")).hint("an https URL such as https://login.example.com/corp"))
+        Err(Error::internal(format!("issuer {url:?} {why}"))
+            .hint("an https URL such as https://login.example.com/corp"))
     };
     let (secure, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
         (Some(rest), _) => (true, rest),
@@ -287,7 +291,8 @@ pub fn is_loopback_authority(authority: &str) -> bool {
         return true;
     }
     let host = authority.split(':').next().unwrap_or_default();
-    host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl JwsAlgorithm {
@@ -316,7 +321,12 @@ impl Digest {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { default_format: Format::Jwt, default_audience: String::new(), ttl: Seconds(300), max_ttl: Seconds(3600) }
+        Self {
+            default_format: Format::Jwt,
+            default_audience: String::new(),
+            ttl: Seconds(300),
+            max_ttl: Seconds(3600),
+        }
     }
 }
 
@@ -417,7 +427,8 @@ fn internal(error: Error) -> Error {
 /// `line 7: unknown field `tll`, expected one of …`: one line, with the place.
 fn toml_error(text: &str, error: &toml::de::Error) -> Error {
     let message = error.message().lines().next().unwrap_or("not TOML").trim_end_matches('.').to_owned();
-    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    let line =
+        error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
     match line {
         Some(line) => Error::internal(format!("line {line}: {message}")),
         None => Error::internal(message),
@@ -429,7 +440,13 @@ mod tests {
     use super::*;
 
     fn sample() -> String {
-        template(&"corp".parse().unwrap(), "https://login.example/corp", Format::Jwt, Digest::Sha1, KeysBy::File)
+        template(
+            &"corp".parse().unwrap(),
+            "https://login.example/corp",
+            Format::Jwt,
+            Digest::Sha1,
+            KeysBy::File,
+        )
     }
 
     #[test]
@@ -444,7 +461,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let error = Config::parse("realm = \"corp\"\nissuer = \"https://x/corp\"\n[tokens]\ntll = \"5m\"\n").unwrap_err();
+        let error = Config::parse("realm = \"corp\"\nissuer = \"https://x/corp\"\n[tokens]\ntll = \"5m\"\n")
+            .unwrap_err();
         assert!(error.message().starts_with("line 4: unknown field `tll`"), "{error}");
     }
 
@@ -472,7 +490,8 @@ mod tests {
         for good in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:80"] {
             assert!(is_loopback_authority(good), "{good}");
         }
-        for bad in ["localhost.example", "128.0.0.1", "127.0.0.1.example", "[::2]", "example", "0.0.0.0", ""] {
+        for bad in ["localhost.example", "128.0.0.1", "127.0.0.1.example", "[::2]", "example", "0.0.0.0", ""]
+        {
             assert!(!is_loopback_authority(bad), "{bad}");
         }
     }

@@ -75,9 +75,15 @@ mod tests {
 
     #[test]
     fn reads_and_writes_what_people_write() {
-        for (text, seconds, back) in
-            [("90s", 90, "90s"), ("5m", 300, "5m"), ("300", 300, "5m"), ("1h", 3600, "1h"), ("90d", 7_776_000, "90d"), ("2w", 1_209_600, "14d"), ("0", 0, "0s")]
-        {
+        for (text, seconds, back) in [
+            ("90s", 90, "90s"),
+            ("5m", 300, "5m"),
+            ("300", 300, "5m"),
+            ("1h", 3600, "1h"),
+            ("90d", 7_776_000, "90d"),
+            ("2w", 1_209_600, "14d"),
+            ("0", 0, "0s"),
+        ] {
             let parsed: Seconds = text.parse().unwrap();
             assert_eq!(parsed.0, seconds, "{text}");
             assert_eq!(parsed.to_string(), back, "{text}");

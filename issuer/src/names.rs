@@ -58,8 +58,11 @@ impl FromStr for UserName {
                 .hint("1 to 64 letters, digits and . _ + @ -"));
         }
         if text.starts_with("eyJ") || text.starts_with('-') {
-            return Err(Error::usage(format!("a user name can't begin with {:?}", if text.starts_with('-') { "-" } else { "eyJ" }))
-                .hint("`eyJ` begins a JWT and `-` an option; take another name"));
+            return Err(Error::usage(format!(
+                "a user name can't begin with {:?}",
+                if text.starts_with('-') { "-" } else { "eyJ" }
+            ))
+            .hint("`eyJ` begins a JWT and `-` an option; take another name"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -82,7 +85,8 @@ pub fn check_group(text: &str) -> Result<()> {
     if (1..=64).contains(&text.len()) && text.bytes().all(is_name_byte) {
         return Ok(());
     }
-    Err(Error::usage(format!("{:?} is not a group name", shorten(text))).hint("1 to 64 letters, digits and . _ + @ -"))
+    Err(Error::usage(format!("{:?} is not a group name", shorten(text)))
+        .hint("1 to 64 letters, digits and . _ + @ -"))
 }
 
 /// A scope token of RFC 6749 section 3.3: printable ASCII without space, `"` and `\`.
@@ -97,7 +101,9 @@ pub fn check_scope(text: &str) -> Result<()> {
 
 /// An audience: a URI or a name without spaces and control characters.
 pub fn check_audience(text: &str) -> Result<()> {
-    if (1..=512).contains(&text.len()) && text.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'"' && b != b'\\') {
+    if (1..=512).contains(&text.len())
+        && text.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'"' && b != b'\\')
+    {
         return Ok(());
     }
     Err(Error::usage(format!("{:?} is not an audience", shorten(text)))
@@ -137,7 +143,8 @@ mod tests {
         for good in ["ada", "ada@example.com", "a.b_c+d-e", &"a".repeat(64)] {
             assert!(good.parse::<UserName>().is_ok(), "{good}");
         }
-        for bad in ["", "eyJhbGciOi", "-user", "a b", "a\"b", "a\nb", "späße", "a/b", "a,b", &"a".repeat(65)] {
+        for bad in ["", "eyJhbGciOi", "-user", "a b", "a\"b", "a\nb", "späße", "a/b", "a,b", &"a".repeat(65)]
+        {
             assert!(bad.parse::<UserName>().is_err(), "{bad}");
         }
     }

@@ -42,7 +42,8 @@ impl PublicKey {
     /// Reads a key file's bytes; `name` is what errors call it.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self> {
         if bytes.len() > MOST_BYTES {
-            return Err(Error::usage(format!("{name} is over 64 KiB")).hint("a public key is one line, such as ~/.ssh/id_ed25519.pub"));
+            return Err(Error::usage(format!("{name} is over 64 KiB"))
+                .hint("a public key is one line, such as ~/.ssh/id_ed25519.pub"));
         }
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Err(Error::usage(format!("{name} is not an OpenSSH public key")).hint(HOW_TO_MAKE));
@@ -70,15 +71,16 @@ impl PublicKey {
             None => (rest.trim(), ""),
         };
         let blob = STANDARD.decode(base64).map_err(|_| {
-            Error::usage(format!("{name} is broken: its base64 does not decode")).hint("copy the whole line of the .pub file")
+            Error::usage(format!("{name} is broken: its base64 does not decode"))
+                .hint("copy the whole line of the .pub file")
         })?;
         Self::from_blob(algorithm, blob, comment, name)
     }
 
     /// Checks a key that comes as its wire form, such as from an agent.
     pub fn from_wire(blob: &[u8], comment: &str, name: &str) -> Result<Self> {
-        let kind = wire_type(blob)
-            .ok_or_else(|| Error::usage(format!("{name} is not an OpenSSH public key")))?;
+        let kind =
+            wire_type(blob).ok_or_else(|| Error::usage(format!("{name} is not an OpenSSH public key")))?;
         let algorithm = known_type(kind, name, kind)?;
         Self::from_blob(algorithm, blob.to_vec(), comment, name)
     }
@@ -90,11 +92,14 @@ impl PublicKey {
     }
 
     fn from_blob(algorithm: &'static str, blob: Vec<u8>, comment: &str, name: &str) -> Result<Self> {
-        let broken = |why: &str| Error::usage(format!("{name} is broken: {why}")).hint("copy the whole line of the .pub file");
+        let broken = |why: &str| {
+            Error::usage(format!("{name} is broken: {why}")).hint("copy the whole line of the .pub file")
+        };
         if wire_type(&blob) != Some(algorithm) {
             return Err(broken("its type and its content differ"));
         }
-        let key = ssh_key::PublicKey::from_bytes(&blob).map_err(|_| broken("its content is no key of its type"))?;
+        let key =
+            ssh_key::PublicKey::from_bytes(&blob).map_err(|_| broken("its content is no key of its type"))?;
         // One key, one wire form: another encoding of the same key would get a fingerprint of its own.
         if key.to_bytes().ok().as_deref() != Some(blob.as_slice()) {
             return Err(broken("its content is not in canonical form"));
@@ -102,8 +107,11 @@ impl PublicKey {
         if let KeyData::Rsa(rsa) = key.key_data()
             && rsa.key_size() < RSA_BITS
         {
-            return Err(Error::usage(format!("{name} is an RSA key of {} bits, {RSA_BITS} are the least", rsa.key_size()))
-                .hint("make a new key: ssh-keygen -t ed25519"));
+            return Err(Error::usage(format!(
+                "{name} is an RSA key of {} bits, {RSA_BITS} are the least",
+                rsa.key_size()
+            ))
+            .hint("make a new key: ssh-keygen -t ed25519"));
         }
         let fingerprint = Fingerprint::of(&blob);
         let printable = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
@@ -138,8 +146,11 @@ fn known_type(kind: &str, name: &str, line: &str) -> Result<&'static str> {
             .hint("hand in the key alone; --expires, --from, --require-touch and --require-verify set what sshd should ask"));
     }
     if kind.starts_with("ssh-") || kind.starts_with("ecdsa-") || kind.starts_with("sk-") {
-        return Err(Error::usage(format!("{name} is a key of the type {:?}, which is not accepted", shorten(kind)))
-            .hint("make a new key: ssh-keygen -t ed25519"));
+        return Err(Error::usage(format!(
+            "{name} is a key of the type {:?}, which is not accepted",
+            shorten(kind)
+        ))
+        .hint("make a new key: ssh-keygen -t ed25519"));
     }
     Err(Error::usage(format!("{name} is not an OpenSSH public key")).hint(HOW_TO_MAKE))
 }
@@ -164,7 +175,8 @@ fn refuse_other_formats(text: &str, name: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ada@example";
+    const ED25519: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ada@example";
 
     fn why(text: &str) -> String {
         PublicKey::parse(text.as_bytes(), "key.pub").unwrap_err().message().to_owned()
@@ -203,7 +215,9 @@ mod tests {
             assert!(message.starts_with("key.pub") && message.contains(expected), "{text:?}: {message}");
         }
         assert!(PublicKey::parse(&[0xff; 10], "key.pub").is_err());
-        assert!(PublicKey::parse(&[b'a'; MOST_BYTES + 1], "key.pub").unwrap_err().message().contains("64 KiB"));
+        assert!(
+            PublicKey::parse(&[b'a'; MOST_BYTES + 1], "key.pub").unwrap_err().message().contains("64 KiB")
+        );
     }
 
     #[test]

@@ -64,7 +64,12 @@ impl Realm {
     }
 
     /// Puts an open store and settings together.
-    pub(crate) fn assemble(dir: &Path, config: Config, store: impl Store + 'static, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn assemble(
+        dir: &Path,
+        config: Config,
+        store: impl Store + 'static,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         Ok(Self {
             name: config.name()?,
             dir: dir.to_owned(),
@@ -93,7 +98,10 @@ fn refuse_no_realm(dir: &Path) -> Result<()> {
         let original = dir.join("secret").exists() && dir.join("keys").is_dir();
         let error = Error::failed(format!("{} is not a realm: it has no {}", dir.display(), config::FILE));
         return Err(if original {
-            error.hint(format!("it looks like one of the Python seamless; adopt it: seamless adopt --dir {}", dir.display()))
+            error.hint(format!(
+                "it looks like one of the Python seamless; adopt it: seamless adopt --dir {}",
+                dir.display()
+            ))
         } else {
             error.hint(format!("make one: seamless init --dir {}", dir.display()))
         });

@@ -33,7 +33,16 @@ pub fn fuzz(minutes: &str) -> Result {
         let done = run(Command::new(&rustup)
             .args(["run", "nightly"])
             .arg(&program)
-            .args(["run", "--features", "issuer", target, "--", "-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1"])
+            .args([
+                "run",
+                "--features",
+                "issuer",
+                target,
+                "--",
+                "-rss_limit_mb=2048",
+                "-timeout=10",
+                "-print_final_stats=1",
+            ])
             .arg(format!("-max_total_time={seconds}"))
             .current_dir(space.root.join("fuzz")));
         if done.is_err() {

@@ -82,7 +82,8 @@ pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
 pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = File::options().read(true).custom_flags(nofollow()).open(path);
-    file.and_then(|f| f.set_permissions(Permissions::from_mode(mode))).map_err(|e| error::io("change", path, &e))
+    file.and_then(|f| f.set_permissions(Permissions::from_mode(mode)))
+        .map_err(|e| error::io("change", path, &e))
 }
 
 /// The open flags that refuse a link as the last part of a path.

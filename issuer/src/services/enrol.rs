@@ -54,9 +54,13 @@ pub fn enrol(realm: &Realm, user: &UserName, found: &[Found]) -> Result<Vec<Fing
 /// Those of the found keys that are enrolled, under whatever name.
 pub fn enrolled(realm: &Realm, found: Vec<Found>) -> Result<Vec<Found>> {
     let known = |one: &Found| realm.store.key(&one.key.fingerprint).map(|k| k.is_some());
-    found.into_iter().map(|one| Ok((known(&one)?, one))).filter_map(|r: Result<_>| match r {
-        Ok((true, one)) => Some(Ok(one)),
-        Ok((false, _)) => None,
-        Err(error) => Some(Err(error)),
-    }).collect()
+    found
+        .into_iter()
+        .map(|one| Ok((known(&one)?, one)))
+        .filter_map(|r: Result<_>| match r {
+            Ok((true, one)) => Some(Ok(one)),
+            Ok((false, _)) => None,
+            Err(error) => Some(Err(error)),
+        })
+        .collect()
 }

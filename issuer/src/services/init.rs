@@ -39,7 +39,8 @@ pub struct Plan {
 /// A directory that is not there yet appears whole, by a rename. In one that is (an account's home), `realm.toml`
 /// comes last: a directory without it is no realm.
 pub fn create(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<Realm> {
-    config::check_issuer(&plan.issuer).map_err(|e| Error::usage(e.message()).hint(e.hint_text().unwrap_or_default()))?;
+    config::check_issuer(&plan.issuer)
+        .map_err(|e| Error::usage(e.message()).hint(e.hint_text().unwrap_or_default()))?;
     refuse_occupied(dir)?;
     if dir.is_dir() {
         files::check_private_dir(dir)?;

@@ -29,8 +29,12 @@ pub fn add(realm: &Realm, user: &UserName, key: &PublicKey, conditions: &Conditi
     let now = realm.now();
     let before = realm.store.key(&key.fingerprint)?;
     if let Some(owner) = before.as_ref().map(|k| &k.user).filter(|owner| *owner != user) {
-        return Err(Error::failed(format!("key {} already belongs to {owner}", key.fingerprint))
-            .hint(format!("one key, one user; take it from {owner} first: seamless key remove {} {}", realm.name, key.fingerprint)));
+        return Err(Error::failed(format!("key {} already belongs to {owner}", key.fingerprint)).hint(
+            format!(
+                "one key, one user; take it from {owner} first: seamless key remove {} {}",
+                realm.name, key.fingerprint
+            ),
+        ));
     }
     let new = UserKey {
         fingerprint: key.fingerprint,
@@ -79,8 +83,12 @@ pub fn remove(realm: &Realm, fingerprint: Fingerprint) -> Result<UserName> {
         created_at: now,
         keep_until: now + realm.config.longest_life(),
     });
-    let deed =
-        Deed { action: "key.remove", user: Some(&key.user), fingerprint: Some(fingerprint), given: json!({}) };
+    let deed = Deed {
+        action: "key.remove",
+        user: Some(&key.user),
+        fingerprint: Some(fingerprint),
+        given: json!({}),
+    };
     commit(realm, deed, &[Change::RemoveKey(fingerprint), revocation])?;
     Ok(key.user)
 }
@@ -106,8 +114,11 @@ fn lift_revocation(realm: &Realm, fingerprint: Fingerprint) -> Result<Vec<Change
 fn check(key: &PublicKey, conditions: &Conditions, now: u64) -> Result<()> {
     if (conditions.require_touch || conditions.require_verify) && !key.is_sk() {
         let option = if conditions.require_touch { "--require-touch" } else { "--require-verify" };
-        return Err(Error::usage(format!("{option} needs a key that an authenticator holds, this one is {}", key.algorithm))
-            .hint("make one: ssh-keygen -t ed25519-sk"));
+        return Err(Error::usage(format!(
+            "{option} needs a key that an authenticator holds, this one is {}",
+            key.algorithm
+        ))
+        .hint("make one: ssh-keygen -t ed25519-sk"));
     }
     if conditions.expires_at.is_some_and(|at| at <= now) {
         return Err(Error::usage("the key would have expired already"));

@@ -93,7 +93,10 @@ pub fn mint(realm: &Realm, caller: &Caller, ask: &Ask) -> Result<Minted> {
         "expires_in": grant.ttl,
         "jti": (grant.format == config::Format::Jwt).then_some(&jti),
     });
-    realm.audit.append(now, &record(caller, ask, given, "ok"), false).inspect_err(|e| count(realm, caller, e.kind().as_str()))?;
+    realm
+        .audit
+        .append(now, &record(caller, ask, given, "ok"), false)
+        .inspect_err(|e| count(realm, caller, e.kind().as_str()))?;
     count(realm, caller, "ok");
     Ok(Minted {
         token,
@@ -119,10 +122,12 @@ pub fn authorise(realm: &Realm, caller: &Caller, now: u64) -> Result<(User, Opti
         Some(fingerprint) => {
             let key = realm.store.key(&fingerprint)?.filter(|k| k.user == caller.user);
             let Some(key) = key else {
-                return Err(Error::locked("this key is not enrolled here any more").hint("ask the realm's administrator"));
+                return Err(Error::locked("this key is not enrolled here any more")
+                    .hint("ask the realm's administrator"));
             };
             if key.expires_at.is_some_and(|at| now >= at) {
-                return Err(Error::locked("this key has expired").hint("ask the realm's administrator to enrol a new one"));
+                return Err(Error::locked("this key has expired")
+                    .hint("ask the realm's administrator to enrol a new one"));
             }
             if !comes_from(&key.from, caller.address) {
                 return Err(Error::locked("this key may not be used from this address"));
@@ -132,9 +137,13 @@ pub fn authorise(realm: &Realm, caller: &Caller, now: u64) -> Result<(User, Opti
     };
     match user {
         Some(user) if !user.locked => Ok((user, key)),
-        Some(_) => Err(Error::locked(format!("{} is locked", caller.user)).hint("ask the realm's administrator")),
-        None => Err(Error::locked(format!("there is no user {} in this realm", caller.user))
-            .hint(format!("enrol a key for it first: seamless add {} KEYFILE --user {}", realm.name, caller.user))),
+        Some(_) => {
+            Err(Error::locked(format!("{} is locked", caller.user)).hint("ask the realm's administrator"))
+        }
+        None => Err(Error::locked(format!("there is no user {} in this realm", caller.user)).hint(format!(
+            "enrol a key for it first: seamless add {} KEYFILE --user {}",
+            realm.name, caller.user
+        ))),
     }
 }
 
@@ -172,7 +181,13 @@ fn grant(realm: &Realm, user: &User, ask: &Ask) -> Result<Grant> {
                 .hint("add --format jwt, or leave them out"));
         }
         let ttl = config.seamless.max_age.0;
-        return Ok(Grant { format, audiences: vec![], scopes: vec![], algorithm: SigningAlgorithm::Hmac, ttl });
+        return Ok(Grant {
+            format,
+            audiences: vec![],
+            scopes: vec![],
+            algorithm: SigningAlgorithm::Hmac,
+            ttl,
+        });
     }
     let mut audiences = ask.audiences.clone();
     if audiences.is_empty() {
@@ -182,7 +197,8 @@ fn grant(realm: &Realm, user: &User, ask: &Ask) -> Result<Grant> {
     let rules = audiences.iter().map(|name| audience(realm, user, name)).collect::<Result<Vec<_>>>()?;
     let algorithm = rules.iter().map(|r| r.algorithm).collect::<std::collections::BTreeSet<_>>();
     let Some(algorithm) = algorithm.first().copied().filter(|_| algorithm.len() == 1) else {
-        return Err(Error::policy("these audiences want different signing algorithms").hint("ask for a token for each"));
+        return Err(Error::policy("these audiences want different signing algorithms")
+            .hint("ask for a token for each"));
     };
     let scopes = scopes(user, &audiences, &rules, ask)?;
     let max = rules.iter().map(|r| r.max_ttl.unwrap_or(config.tokens.max_ttl).0).min().unwrap_or(0);
@@ -218,7 +234,8 @@ fn scopes(user: &User, audiences: &[String], rules: &[Audience], ask: &Ask) -> R
             return Err(Error::policy(format!("the scope {scope:?} is not granted to {}", user.name))
                 .hint("an administrator grants it: seamless user scopes --add"));
         }
-        let unknown = rules.iter().position(|r| r.scopes.as_ref().is_some_and(|known| !known.contains(scope)));
+        let unknown =
+            rules.iter().position(|r| r.scopes.as_ref().is_some_and(|known| !known.contains(scope)));
         if let Some(audience) = unknown.and_then(|at| audiences.get(at)) {
             return Err(Error::policy(format!("{audience} has no scope {scope:?}")));
         }

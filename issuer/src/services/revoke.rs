@@ -29,25 +29,32 @@ pub fn revoke(realm: &Realm, which: Which) -> Result<StoredRevocation> {
             check_id("token id", &jti)?;
             (Revoked::Jti(jti), None, None)
         }
-        Which::User(user) => (Revoked::Subject { sub: user.to_string(), issued_before: now }, Some(user), None),
+        Which::User(user) => {
+            (Revoked::Subject { sub: user.to_string(), issued_before: now }, Some(user), None)
+        }
         Which::Key(fingerprint) => {
             let owner = realm.store.key(&fingerprint)?.map(|k| k.user);
             let Some(owner) = owner else {
-                return Err(Error::failed(format!("there is no key {fingerprint} in this realm"))
-                    .hint("the tokens of a removed key are revoked already; a user's: seamless token revoke --user"));
+                return Err(Error::failed(format!("there is no key {fingerprint} in this realm")).hint(
+                    "the tokens of a removed key are revoked already; a user's: seamless token revoke --user",
+                ));
             };
             // The key stays enrolled, so a revocation without a time would hit tokens to come.
             (Revoked::Subject { sub: owner.to_string(), issued_before: now }, Some(owner), Some(fingerprint))
         }
         Which::Kid(kid) => {
             if !realm.store.signing_keys()?.iter().any(|k| k.kid == kid) {
-                return Err(Error::failed(format!("there is no signing key {:?} in this realm", crate::names::shorten(&kid)))
-                    .hint("list them: seamless signing-key list"));
+                return Err(Error::failed(format!(
+                    "there is no signing key {:?} in this realm",
+                    crate::names::shorten(&kid)
+                ))
+                .hint("list them: seamless signing-key list"));
             }
             (Revoked::Kid(kid), None, None)
         }
     };
-    let revocation = StoredRevocation { what, created_at: now, keep_until: now + realm.config.longest_life() };
+    let revocation =
+        StoredRevocation { what, created_at: now, keep_until: now + realm.config.longest_life() };
     let given = json!({"revocation": describe(&revocation.what)});
     let deed = Deed { action: "token.revoke", user: user.as_ref(), fingerprint, given };
     commit(realm, deed, &[Change::ForgetRevocations { now }, Change::Revoke(revocation.clone())])?;

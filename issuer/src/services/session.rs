@@ -46,7 +46,8 @@ pub fn candidate(realm: &Realm, blob: &[u8], address: Option<IpAddr>) -> Result<
         Ok(_) => Ok(Some(key.user)),
         // A locked user may log in, to be told so; an unusable key may not.
         Err(error) if error.kind() == Kind::Locked => {
-            let usable = !key.expires_at.is_some_and(|at| realm.now() >= at) && mint::comes_from(&key.from, address);
+            let usable =
+                key.expires_at.is_none_or(|at| realm.now() < at) && mint::comes_from(&key.from, address);
             Ok(usable.then_some(key.user))
         }
         Err(error) => Err(error),
@@ -84,12 +85,19 @@ pub fn failure(error: &Error) -> Reply {
             log: None,
         };
     }
-    let id = random::<4>().map_or_else(|_| "unknown".to_owned(), |b| format!("{:08x}", u32::from_be_bytes(b)));
+    let id =
+        random::<4>().map_or_else(|_| "unknown".to_owned(), |b| format!("{:08x}", u32::from_be_bytes(b)));
     Reply {
         stdout: Zeroizing::default(),
-        stderr: format!("seamless: error: no token now, the trouble is on this side\nseamless: hint: tell the administrator the id {id}\n"),
+        stderr: format!(
+            "seamless: error: no token now, the trouble is on this side\nseamless: hint: tell the administrator the id {id}\n"
+        ),
         exit: Kind::Internal.exit_code(),
-        log: Some(format!("error {id}: {}{}", error.message(), error.hint_text().map(|h| format!("; hint: {h}")).unwrap_or_default())),
+        log: Some(format!(
+            "error {id}: {}{}",
+            error.message(),
+            error.hint_text().map(|h| format!("; hint: {h}")).unwrap_or_default()
+        )),
     }
 }
 
@@ -99,7 +107,8 @@ fn carry_out(realm: &Realm, caller: &Caller, words: Words) -> Result<Reply> {
         Words::Token { ask, json } => {
             let minted = mint::mint(realm, caller, &ask)?;
             let log = Some(log_line(&minted, caller));
-            let stdout = if json { token_json(&minted) } else { Zeroizing::new(format!("{}\n", *minted.token)) };
+            let stdout =
+                if json { token_json(&minted) } else { Zeroizing::new(format!("{}\n", *minted.token)) };
             Ok(Reply { stdout, stderr: String::new(), exit: 0, log })
         }
         Words::Whoami { json } => whoami(realm, caller, json),
@@ -134,7 +143,12 @@ pub fn token_json(minted: &Minted) -> Zeroizing<String> {
 fn log_line(minted: &Minted, caller: &Caller) -> String {
     let key = caller.key.map_or_else(|| "-".to_owned(), |k| k.to_string());
     let audience = if minted.audiences.is_empty() { "-".to_owned() } else { minted.audiences.join(",") };
-    format!("{}  {key}  {}  aud={audience}  {}", minted.subject, format_name(minted.format), Seconds(minted.expires_in))
+    format!(
+        "{}  {key}  {}  aud={audience}  {}",
+        minted.subject,
+        format_name(minted.format),
+        Seconds(minted.expires_in)
+    )
 }
 
 fn whoami(realm: &Realm, caller: &Caller, json: bool) -> Result<Reply> {
@@ -165,8 +179,10 @@ fn keys(realm: &Realm, caller: &Caller, json: bool) -> Result<Reply> {
     if json {
         let list: Vec<_> = keys
             .iter()
-            .map(|k| json!({"fingerprint": k.fingerprint.to_string(), "type": k.algorithm, "comment": k.comment,
-                            "expires_at": k.expires_at, "this": Some(k.fingerprint) == caller.key}))
+            .map(|k| {
+                json!({"fingerprint": k.fingerprint.to_string(), "type": k.algorithm, "comment": k.comment,
+                            "expires_at": k.expires_at, "this": Some(k.fingerprint) == caller.key})
+            })
             .collect();
         return Ok(plain(format!("{}\n", Value::from(list))));
     }

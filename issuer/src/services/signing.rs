@@ -55,7 +55,12 @@ pub fn list(realm: &Realm) -> Result<Vec<SigningKey>> {
 ///
 /// `at_once` skips the wait, for a first key or an emergency: verifiers with a cached set will see an unknown
 /// key and fetch again.
-pub fn rotate(realm: &Realm, algorithm: SigningAlgorithm, at_once: bool, expires_at: Option<u64>) -> Result<Rotation> {
+pub fn rotate(
+    realm: &Realm,
+    algorithm: SigningAlgorithm,
+    at_once: bool,
+    expires_at: Option<u64>,
+) -> Result<Rotation> {
     let now = realm.now();
     let keys = realm.store.signing_keys()?;
     let of = |state| keys.iter().find(|k| k.algorithm == algorithm && k.state == state);
@@ -68,7 +73,10 @@ pub fn rotate(realm: &Realm, algorithm: SigningAlgorithm, at_once: bool, expires
                 next.kid,
                 now.saturating_sub(next.created_at)
             ))
-            .hint(format!("repeat it in {} s, or with --now if every verifier may fetch again", usable_from - now)));
+            .hint(format!(
+                "repeat it in {} s, or with --now if every verifier may fetch again",
+                usable_from - now
+            )));
         }
         return activate(realm, next.clone(), active, expires_at, now);
     }
@@ -95,23 +103,30 @@ pub fn retire(realm: &Realm, kid: &str, compromised: bool) -> Result<Option<Stri
     let now = realm.now();
     let keys = realm.store.signing_keys()?;
     let Some(key) = keys.iter().find(|k| k.kid == kid) else {
-        return Err(Error::failed(format!("there is no signing key {:?} in this realm", crate::names::shorten(kid)))
-            .hint("list them: seamless signing-key list"));
+        return Err(Error::failed(format!(
+            "there is no signing key {:?} in this realm",
+            crate::names::shorten(kid)
+        ))
+        .hint("list them: seamless signing-key list"));
     };
     let mut gone = key.clone();
     gone.retired_at = gone.retired_at.or(Some(now));
     if !compromised {
         match key.state {
             KeyState::Active => {
-                return Err(Error::policy(format!("key {kid} is the one that signs {}", key.algorithm.as_str()))
-                    .hint("put another in its place first: seamless signing-key rotate; or say --compromised"));
+                return Err(Error::policy(format!(
+                    "key {kid} is the one that signs {}",
+                    key.algorithm.as_str()
+                ))
+                .hint("put another in its place first: seamless signing-key rotate; or say --compromised"));
             }
             KeyState::Retired | KeyState::Compromised => {
                 return Err(Error::failed(format!("key {kid} is {} already", key.state.as_str())));
             }
             KeyState::Next => gone.state = KeyState::Retired,
         }
-        let deed = Deed { action: "signing-key.retire", user: None, fingerprint: None, given: json!({"kid": kid}) };
+        let deed =
+            Deed { action: "signing-key.retire", user: None, fingerprint: None, given: json!({"kid": kid}) };
         commit(realm, deed, &[Change::PutSigningKey(gone)])?;
         return Ok(None);
     }
@@ -189,8 +204,11 @@ pub fn generate(dir: &Path, algorithm: SigningAlgorithm, now: u64) -> Result<Sig
 pub fn import_secret(dir: &Path, bytes: &[u8], now: u64) -> Result<SigningKey> {
     let secret = without_newline(bytes);
     if secret.len() < SECRET_BYTES {
-        return Err(Error::usage(format!("the secret has {} bytes, {SECRET_BYTES} are the least", secret.len()))
-            .hint("make one: openssl rand -hex 32"));
+        return Err(Error::usage(format!(
+            "the secret has {} bytes, {SECRET_BYTES} are the least",
+            secret.len()
+        ))
+        .hint("make one: openssl rand -hex 32"));
     }
     // A random name: one made from the secret would tell something of it.
     let kid = format!("hmac-{}", random::<8>()?.iter().map(|b| format!("{b:02x}")).collect::<String>());
@@ -223,7 +241,9 @@ pub fn signer(dir: &Path, key: &SigningKey) -> Result<Box<dyn token::Sign>> {
             let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem).map_err(|_| broken())?;
             Box::new(token::Ed25519Signer::from_seed(&Zeroizing::new(key.to_bytes())))
         }
-        SigningAlgorithm::Es256 => Box::new(es256(&p256::SecretKey::from_pkcs8_pem(pem).map_err(|_| broken())?)?),
+        SigningAlgorithm::Es256 => {
+            Box::new(es256(&p256::SecretKey::from_pkcs8_pem(pem).map_err(|_| broken())?)?)
+        }
         SigningAlgorithm::Rs256 => {
             let (_, document) = SecretDocument::from_pem(pem).map_err(|_| broken())?;
             let key = RsaKeyPair::from_pkcs8(document.as_bytes()).map_err(|_| broken())?;
@@ -249,12 +269,28 @@ pub fn secret(realm: &Realm, key: &SigningKey) -> Result<token::Secret> {
 pub fn active(realm: &Realm, algorithm: SigningAlgorithm) -> Result<SigningKey> {
     let keys = realm.store.signing_keys()?;
     let Some(key) = keys.into_iter().find(|k| k.algorithm == algorithm && k.state == KeyState::Active) else {
-        return Err(Error::internal(format!("the realm {} has no active signing key for {}", realm.name, algorithm.as_str()))
-            .hint(format!("make one: seamless signing-key rotate {} --algorithm {}", realm.name, algorithm.as_str())));
+        return Err(Error::internal(format!(
+            "the realm {} has no active signing key for {}",
+            realm.name,
+            algorithm.as_str()
+        ))
+        .hint(format!(
+            "make one: seamless signing-key rotate {} --algorithm {}",
+            realm.name,
+            algorithm.as_str()
+        )));
     };
     if key.expires_at.is_some_and(|at| realm.now() >= at) {
-        return Err(Error::internal(format!("the signing key {} for {} has expired", key.kid, algorithm.as_str()))
-            .hint(format!("put another in its place: seamless signing-key rotate {} --algorithm {} --now", realm.name, algorithm.as_str())));
+        return Err(Error::internal(format!(
+            "the signing key {} for {} has expired",
+            key.kid,
+            algorithm.as_str()
+        ))
+        .hint(format!(
+            "put another in its place: seamless signing-key rotate {} --algorithm {} --now",
+            realm.name,
+            algorithm.as_str()
+        )));
     }
     Ok(key)
 }
@@ -265,7 +301,9 @@ pub fn is_published(key: &SigningKey, now: u64, longest_life: u64) -> bool {
     match key.state {
         KeyState::Next | KeyState::Active => true,
         // A next key that was retired before it ever signed has nothing to wait for.
-        KeyState::Retired => key.activated_at.is_some() && key.retired_at.is_some_and(|at| now < at + longest_life),
+        KeyState::Retired => {
+            key.activated_at.is_some() && key.retired_at.is_some_and(|at| now < at + longest_life)
+        }
         KeyState::Compromised => false,
     }
 }

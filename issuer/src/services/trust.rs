@@ -74,8 +74,10 @@ fn build(realm: &Realm, keys: &[SigningKey], now: u64) -> Result<token::Verifier
     let revocations = realm.store.revocations(now)?;
     let revocations = revocations.into_iter().map(|r| revocation(r.what)).collect::<token::Revocations>();
     if !config.verify.audience.is_empty() {
-        verifier = verifier
-            .with_audience(token::Audiences::new(config.verify_audiences()).ok_or_else(|| bad("verify.audience", &"empty"))?);
+        verifier = verifier.with_audience(
+            token::Audiences::new(config.verify_audiences())
+                .ok_or_else(|| bad("verify.audience", &"empty"))?,
+        );
     }
     Ok(verifier.with_revocations(revocations))
 }
@@ -90,13 +92,18 @@ fn revocation(what: Revoked) -> token::Revocation {
 }
 
 fn public_keys(config: &Config, keys: &[SigningKey], now: u64) -> Result<token::PublicKeys> {
-    let bad = |kid: &str, e: token::KeyError| Error::internal(format!("the public half of key {kid} is broken: {e}"));
+    let bad = |kid: &str, e: token::KeyError| {
+        Error::internal(format!("the public half of key {kid} is broken: {e}"))
+    };
     let list = keys
         .iter()
         .filter(|k| signing::is_published(k, now, config.longest_life()))
-        .filter_map(|k| k.jwk.as_deref().map(|jwk| token::PublicKey::from_jwk(jwk).map_err(|e| bad(&k.kid, e))))
+        .filter_map(|k| {
+            k.jwk.as_deref().map(|jwk| token::PublicKey::from_jwk(jwk).map_err(|e| bad(&k.kid, e)))
+        })
         .collect::<Result<Vec<_>>>()?;
-    token::PublicKeys::from_keys(&config.issuer, list).map_err(|e| Error::internal(format!("the signing keys: {e}")))
+    token::PublicKeys::from_keys(&config.issuer, list)
+        .map_err(|e| Error::internal(format!("the signing keys: {e}")))
 }
 
 fn next_change(config: &Config, keys: &[SigningKey], now: u64) -> u64 {

@@ -16,8 +16,10 @@ pub fn list(realm: &Realm) -> Result<Vec<User>> {
 /// One user, or an error that says how to make it.
 pub fn find(realm: &Realm, name: &UserName) -> Result<User> {
     realm.store.user(name)?.ok_or_else(|| {
-        Error::failed(format!("there is no user {name} in this realm"))
-            .hint(format!("a user is made with its first key: seamless add {} KEYFILE --user {name}", realm.name))
+        Error::failed(format!("there is no user {name} in this realm")).hint(format!(
+            "a user is made with its first key: seamless add {} KEYFILE --user {name}",
+            realm.name
+        ))
     })
 }
 
@@ -43,7 +45,8 @@ pub fn unlock(realm: &Realm, name: &UserName) -> Result<()> {
 pub fn remove(realm: &Realm, name: &UserName) -> Result<usize> {
     find(realm, name)?;
     let keys = realm.store.keys(Some(name))?.len();
-    let deed = Deed { action: "user.remove", user: Some(name), fingerprint: None, given: json!({"keys": keys}) };
+    let deed =
+        Deed { action: "user.remove", user: Some(name), fingerprint: None, given: json!({"keys": keys}) };
     commit(realm, deed, &[Change::RemoveUser(name.clone()), revoke_all(realm, name)])?;
     Ok(keys)
 }
@@ -52,8 +55,12 @@ pub fn remove(realm: &Realm, name: &UserName) -> Result<usize> {
 pub fn edit_groups(realm: &Realm, name: &UserName, add: &[String], remove: &[String]) -> Result<User> {
     find(realm, name)?;
     add.iter().try_for_each(|g| names::check_group(g))?;
-    let deed =
-        Deed { action: "user.groups", user: Some(name), fingerprint: None, given: json!({"add": add, "remove": remove}) };
+    let deed = Deed {
+        action: "user.groups",
+        user: Some(name),
+        fingerprint: None,
+        given: json!({"add": add, "remove": remove}),
+    };
     let change = Change::EditGroups { user: name.clone(), add: add.to_vec(), remove: remove.to_vec() };
     commit(realm, deed, &[change])?;
     find(realm, name)
@@ -63,8 +70,12 @@ pub fn edit_groups(realm: &Realm, name: &UserName, add: &[String], remove: &[Str
 pub fn edit_scopes(realm: &Realm, name: &UserName, add: &[String], remove: &[String]) -> Result<User> {
     find(realm, name)?;
     add.iter().try_for_each(|s| names::check_scope(s))?;
-    let deed =
-        Deed { action: "user.scopes", user: Some(name), fingerprint: None, given: json!({"add": add, "remove": remove}) };
+    let deed = Deed {
+        action: "user.scopes",
+        user: Some(name),
+        fingerprint: None,
+        given: json!({"add": add, "remove": remove}),
+    };
     let change = Change::EditScopes { user: name.clone(), add: add.to_vec(), remove: remove.to_vec() };
     commit(realm, deed, &[change])?;
     find(realm, name)

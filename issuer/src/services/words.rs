@@ -152,10 +152,31 @@ mod tests {
     #[test]
     fn nothing_else_is_reachable() {
         for bad in [
-            "token --user root", "token --dir /", "token REALM", "token --secret-file x", "init corp", "user lock ada",
-            "id", "sh", "/bin/sh -c id", "token; id", "token\nid", "token\0", "token $(id)", "scp -t .", "whoami x",
-            "token --ttl", "token --ttl=", "token --format", "token --format x", "token -t 5y", "internal-sftp", "TOKEN",
-            "forced --dir x", "keys --json --json", "token -aX",
+            "token --user root",
+            "token --dir /",
+            "token REALM",
+            "token --secret-file x",
+            "init corp",
+            "user lock ada",
+            "id",
+            "sh",
+            "/bin/sh -c id",
+            "token; id",
+            "token\nid",
+            "token\0",
+            "token $(id)",
+            "scp -t .",
+            "whoami x",
+            "token --ttl",
+            "token --ttl=",
+            "token --format",
+            "token --format x",
+            "token -t 5y",
+            "internal-sftp",
+            "TOKEN",
+            "forced --dir x",
+            "keys --json --json",
+            "token -aX",
         ] {
             assert_eq!(parse(bad).map_err(|e| e.kind().exit_code()).unwrap_err(), 2, "{bad:?}");
         }

@@ -61,16 +61,22 @@ fn strings(list: &[&str]) -> Vec<String> {
 fn users_and_lists(dir: &Path, open: Open<'_>) {
     let store = open(dir);
     apply(&*store, &[Change::EnsureUser(user("bob")), Change::EnsureUser(user("ada"))]).unwrap();
-    let edit = Change::EditGroups { user: name("ada"), add: strings(&["staff", "admin", "staff"]), remove: vec![] };
+    let edit =
+        Change::EditGroups { user: name("ada"), add: strings(&["staff", "admin", "staff"]), remove: vec![] };
     apply(&*store, &[edit]).unwrap();
-    let edit = Change::EditGroups { user: name("ada"), add: strings(&["ops"]), remove: strings(&["staff", "none"]) };
+    let edit =
+        Change::EditGroups { user: name("ada"), add: strings(&["ops"]), remove: strings(&["staff", "none"]) };
     let scopes = Change::EditScopes { user: name("ada"), add: strings(&["write", "read"]), remove: vec![] };
     apply(&*store, &[edit, scopes, Change::SetLocked(name("ada"), true)]).unwrap();
     // Making a user who is there changes nothing.
     apply(&*store, &[Change::EnsureUser(user("ada"))]).unwrap();
     let ada = store.user(&name("ada")).unwrap().unwrap();
-    let expected =
-        User { locked: true, groups: strings(&["admin", "ops"]), scopes: strings(&["read", "write"]), ..user("ada") };
+    let expected = User {
+        locked: true,
+        groups: strings(&["admin", "ops"]),
+        scopes: strings(&["read", "write"]),
+        ..user("ada")
+    };
     assert_eq!(ada, expected);
     assert_eq!(store.users().unwrap(), [expected, user("bob")]);
     assert_eq!(store.user(&name("eve")).unwrap(), None);
@@ -89,7 +95,11 @@ fn users_and_lists(dir: &Path, open: Open<'_>) {
 fn one_key_one_user(dir: &Path, open: Open<'_>) {
     let store = open(dir);
     apply(&*store, &[Change::EnsureUser(user("ada")), Change::EnsureUser(user("bob"))]).unwrap();
-    apply(&*store, &[Change::AddKey(key("ada", 2)), Change::AddKey(key("ada", 1)), Change::AddKey(key("bob", 3))]).unwrap();
+    apply(
+        &*store,
+        &[Change::AddKey(key("ada", 2)), Change::AddKey(key("ada", 1)), Change::AddKey(key("bob", 3))],
+    )
+    .unwrap();
     for owner in ["bob", "ada"] {
         let error = apply(&*store, &[Change::AddKey(key(owner, 1))]).unwrap_err();
         assert!(error.message().ends_with("already belongs to ada"), "{error}");
@@ -105,7 +115,11 @@ fn one_key_one_user(dir: &Path, open: Open<'_>) {
 
 fn all_or_nothing(dir: &Path, open: Open<'_>) {
     let store = open(dir);
-    let changes = [Change::EnsureUser(user("ada")), Change::AddKey(key("ada", 1)), Change::SetLocked(name("eve"), true)];
+    let changes = [
+        Change::EnsureUser(user("ada")),
+        Change::AddKey(key("ada", 1)),
+        Change::SetLocked(name("eve"), true),
+    ];
     assert!(apply(&*store, &changes).is_err());
     assert_eq!(store.users().unwrap(), []);
     let changes = [Change::EnsureUser(user("ada")), Change::AddKey(key("ada", 1))];

@@ -8,10 +8,13 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
+};
 
 use super::{
-    Change, Fingerprint, KeyState, Revoked, SigningAlgorithm, SigningKey, Store, StoredRevocation, User, UserKey,
+    Change, Fingerprint, KeyState, Revoked, SigningAlgorithm, SigningKey, Store, StoredRevocation, User,
+    UserKey,
 };
 use crate::error::{Error, Result, io};
 use crate::names::UserName;
@@ -127,15 +130,18 @@ impl Store for SqliteStore {
 
     fn users(&self) -> Result<Vec<User>> {
         let inner = self.lock();
-        let names = rows(&inner.connection, "SELECT name FROM users ORDER BY name", &[], |row| user_name(row, 0))?;
+        let names =
+            rows(&inner.connection, "SELECT name FROM users ORDER BY name", &[], |row| user_name(row, 0))?;
         let read = |name| read_user(&inner.connection, name).map_err(|e| broken(&e));
         names.iter().filter_map(|name| read(name).transpose()).collect()
     }
 
     fn key(&self, fingerprint: &Fingerprint) -> Result<Option<UserKey>> {
         let inner = self.lock();
-        let mut statement =
-            inner.connection.prepare_cached(&format!("{SELECT_KEY} WHERE fingerprint = ?1")).map_err(|e| broken(&e))?;
+        let mut statement = inner
+            .connection
+            .prepare_cached(&format!("{SELECT_KEY} WHERE fingerprint = ?1"))
+            .map_err(|e| broken(&e))?;
         statement.query_row([&fingerprint.0[..]], user_key).optional().map_err(|e| broken(&e))
     }
 
@@ -146,7 +152,12 @@ impl Store for SqliteStore {
                 let sql = format!("{SELECT_KEY} WHERE user = ?1 ORDER BY added_at, fingerprint");
                 rows(&inner.connection, &sql, &[&user.as_str()], user_key)
             }
-            None => rows(&inner.connection, &format!("{SELECT_KEY} ORDER BY user, added_at, fingerprint"), &[], user_key),
+            None => rows(
+                &inner.connection,
+                &format!("{SELECT_KEY} ORDER BY user, added_at, fingerprint"),
+                &[],
+                user_key,
+            ),
         }
     }
 
@@ -192,8 +203,10 @@ const SELECT_KEY: &str = "SELECT fingerprint, user, algorithm, blob, comment, ex
 fn apply_one(transaction: &Transaction<'_>, change: &Change) -> Result<()> {
     match change {
         Change::EnsureUser(user) => {
-            let sql = "INSERT INTO users (name, locked, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-            let made = execute(transaction, sql, params![user.name.as_str(), user.locked, signed(user.created_at)])?;
+            let sql =
+                "INSERT INTO users (name, locked, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+            let made =
+                execute(transaction, sql, params![user.name.as_str(), user.locked, signed(user.created_at)])?;
             if made == 1 {
                 edit_list(transaction, "user_groups", &user.name, &user.groups, &[])?;
                 edit_list(transaction, "user_scopes", &user.name, &user.scopes, &[])?;
@@ -215,7 +228,11 @@ fn apply_one(transaction: &Transaction<'_>, change: &Change) -> Result<()> {
         Change::RemoveKey(fingerprint) => {
             let sql = "DELETE FROM user_keys WHERE fingerprint = ?1";
             let gone = execute(transaction, sql, params![&fingerprint.0[..]])?;
-            if gone == 1 { Ok(()) } else { Err(Error::failed(format!("there is no key {fingerprint} in this realm"))) }
+            if gone == 1 {
+                Ok(())
+            } else {
+                Err(Error::failed(format!("there is no key {fingerprint} in this realm")))
+            }
         }
         Change::PutSigningKey(key) => put_signing_key(transaction, key),
         Change::Revoke(revocation) => {
@@ -231,7 +248,8 @@ fn apply_one(transaction: &Transaction<'_>, change: &Change) -> Result<()> {
             execute(transaction, sql, params![kind, value, issued_before]).map(drop)
         }
         Change::ForgetRevocations { now } => {
-            execute(transaction, "DELETE FROM revocations WHERE keep_until <= ?1", params![signed(*now)]).map(drop)
+            execute(transaction, "DELETE FROM revocations WHERE keep_until <= ?1", params![signed(*now)])
+                .map(drop)
         }
     }
 }
@@ -297,7 +315,11 @@ fn edit_list(
 ) -> Result<()> {
     require_user(transaction, user)?;
     for name in remove {
-        execute(transaction, &format!("DELETE FROM {table} WHERE user = ?1 AND name = ?2"), params![user.as_str(), name])?;
+        execute(
+            transaction,
+            &format!("DELETE FROM {table} WHERE user = ?1 AND name = ?2"),
+            params![user.as_str(), name],
+        )?;
     }
     for name in add {
         let sql = format!("INSERT INTO {table} (user, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING");
@@ -452,8 +474,9 @@ fn prepare_file(path: &Path, mode: Mode) -> Result<()> {
 
 fn check_schema(connection: &mut Connection, path: &Path, mode: Mode) -> Result<()> {
     let newest = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let version: i64 =
-        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| trouble(path, &e))?;
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|e| trouble(path, &e))?;
     if version == newest {
         return Ok(());
     }
@@ -469,8 +492,11 @@ fn check_schema(connection: &mut Connection, path: &Path, mode: Mode) -> Result<
             .hint("restore it from a backup"));
     }
     if mode == Mode::ReadOnly {
-        return Err(Error::internal(format!("{} is of schema {version}, this seamless wants {newest}", path.display()))
-            .hint("take it forward: seamless doctor, or any verb that changes the realm"));
+        return Err(Error::internal(format!(
+            "{} is of schema {version}, this seamless wants {newest}",
+            path.display()
+        ))
+        .hint("take it forward: seamless doctor, or any verb that changes the realm"));
     }
     migrate(connection, version, MIGRATIONS).map_err(|e| trouble(path, &e))
 }
@@ -504,7 +530,8 @@ fn trouble(path: &Path, error: &rusqlite::Error) -> Error {
         }
         _ => {
             let error = broken(error);
-            Error::new(error.kind(), format!("{place}: {}", error.message())).hint(error.hint_text().unwrap_or("see seamless doctor"))
+            Error::new(error.kind(), format!("{place}: {}", error.message()))
+                .hint(error.hint_text().unwrap_or("see seamless doctor"))
         }
     }
 }
@@ -514,11 +541,14 @@ fn broken(error: &rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Error::internal("the database was busy for 5 s").hint("another change is under way; repeat it")
         }
-        Some(ErrorCode::DiskFull) => {
-            Error::internal("no space left on the disk").hint("free some space and repeat; nothing was changed")
+        Some(ErrorCode::DiskFull) => Error::internal("no space left on the disk")
+            .hint("free some space and repeat; nothing was changed"),
+        Some(ErrorCode::ReadOnly) => {
+            Error::internal("the database can't be written").hint("see seamless doctor")
         }
-        Some(ErrorCode::ReadOnly) => Error::internal("the database can't be written").hint("see seamless doctor"),
-        Some(ErrorCode::DatabaseCorrupt) => Error::internal("the database is damaged").hint("restore it from a backup"),
+        Some(ErrorCode::DatabaseCorrupt) => {
+            Error::internal("the database is damaged").hint("restore it from a backup")
+        }
         _ => Error::internal(format!("the database says: {error}")).hint("see seamless doctor"),
     }
 }
@@ -529,9 +559,12 @@ mod tests {
 
     #[test]
     fn sqlite_keeps_the_contract() {
-        super::super::contract::contract(&|dir| Box::new(SqliteStore::open(&dir.join("realm.db"), Mode::ReadWrite).unwrap()), &|dir| {
-            SqliteStore::open(&dir.join("realm.db"), Mode::Create).unwrap();
-        });
+        super::super::contract::contract(
+            &|dir| Box::new(SqliteStore::open(&dir.join("realm.db"), Mode::ReadWrite).unwrap()),
+            &|dir| {
+                SqliteStore::open(&dir.join("realm.db"), Mode::Create).unwrap();
+            },
+        );
     }
 
     #[test]
@@ -542,7 +575,10 @@ mod tests {
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 7).unwrap();
         for mode in [Mode::ReadOnly, Mode::ReadWrite] {
             let error = SqliteStore::open(&path, mode).err().unwrap();
-            assert!(error.message().ends_with("realm.db is of schema 7, this seamless knows up to 1"), "{error}");
+            assert!(
+                error.message().ends_with("realm.db is of schema 7, this seamless knows up to 1"),
+                "{error}"
+            );
         }
     }
 
@@ -554,9 +590,19 @@ mod tests {
         migrate(&mut connection, 2, &steps).unwrap();
         migrate(&mut connection, 0, &steps).unwrap();
         assert_eq!(connection.query_row("SELECT x FROM a", [], |r| r.get::<_, i64>(0)).unwrap(), 2);
-        let broken = ["CREATE TABLE a (x)", "INSERT INTO a VALUES (1)", "UPDATE a SET x = x + 1", "DROP TABLE a", "nonsense"];
+        let broken = [
+            "CREATE TABLE a (x)",
+            "INSERT INTO a VALUES (1)",
+            "UPDATE a SET x = x + 1",
+            "DROP TABLE a",
+            "nonsense",
+        ];
         assert!(migrate(&mut connection, 3, &broken).is_err());
-        assert_eq!(connection.query_row("SELECT x FROM a", [], |r| r.get::<_, i64>(0)).unwrap(), 2, "rolled back");
+        assert_eq!(
+            connection.query_row("SELECT x FROM a", [], |r| r.get::<_, i64>(0)).unwrap(),
+            2,
+            "rolled back"
+        );
     }
 
     #[test]

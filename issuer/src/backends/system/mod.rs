@@ -28,7 +28,12 @@ fn tool<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> 
 /// A program with nothing of the caller's environment.
 fn bare(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", TOOL_FOLDERS.join(":")).env("LC_ALL", "C").stdin(Stdio::null()).current_dir("/");
+    command
+        .env_clear()
+        .env("PATH", TOOL_FOLDERS.join(":"))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .current_dir("/");
     command
 }
 
@@ -48,8 +53,12 @@ fn last_line(bytes: &[u8]) -> String {
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     match pattern.split_first() {
         None => text.is_empty(),
-        Some((b'*', rest)) => (0..=text.len()).any(|at| text.get(at..).is_some_and(|text| matches(rest, text))),
-        Some((one, rest)) => text.split_first().is_some_and(|(b, text)| (b == one || *one == b'?') && matches(rest, text)),
+        Some((b'*', rest)) => {
+            (0..=text.len()).any(|at| text.get(at..).is_some_and(|text| matches(rest, text)))
+        }
+        Some((one, rest)) => {
+            text.split_first().is_some_and(|(b, text)| (b == one || *one == b'?') && matches(rest, text))
+        }
     }
 }
 

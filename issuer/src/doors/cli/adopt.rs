@@ -39,27 +39,32 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         return adopt_here(context, &dir, &args, by_account);
     }
     let Some(text) = &args.realm else {
-        return Err(Error::usage("which realm?").hint("seamless adopt REALM as root, or seamless adopt --dir DIR"));
+        return Err(
+            Error::usage("which realm?").hint("seamless adopt REALM as root, or seamless adopt --dir DIR")
+        );
     };
     let realm: RealmName = text.parse()?;
     if !is_root() {
-        return Err(Error::usage("adopting an account takes root").hint(format!("sudo seamless adopt {realm}")));
+        return Err(
+            Error::usage("adopting an account takes root").hint(format!("sudo seamless adopt {realm}"))
+        );
     }
-    confirm(&format!("move the home of {realm} to {} and adopt it", accounts::realm_home(&realm).display()), args.yes)?;
+    confirm(
+        &format!("move the home of {realm} to {} and adopt it", accounts::realm_home(&realm).display()),
+        args.yes,
+    )?;
     let binary = accounts::installed_binary()?;
     let paths = sshd::SshdPaths::with_config(&args.sshd_config);
     sshd::check_host(&paths)?;
+    // The fence before the account is opened: it may have been locked, and its keys are not ours yet.
+    let drop_in = sshd::DropIn::new(&realm, KeysBy::File, &binary, &accounts::realm_home(&realm));
+    for line in sshd::install(&paths, &drop_in)? {
+        note(&format!("seamless: {line}"));
+    }
     let account = accounts::relocate(&realm)?;
     let mut argv = context.argv.clone();
     argv.extend(["--yes".into(), "--realm-home".into(), account.home.clone().into_os_string()]);
-    let code = reexec::as_account(&account, &argv, None)?;
-    if code == 0 {
-        let drop_in = sshd::DropIn::new(&realm, KeysBy::File, &binary, &account.home);
-        for line in sshd::install(&paths, &drop_in)? {
-            note(&format!("seamless: {line}"));
-        }
-    }
-    Ok(code)
+    reexec::as_account(&account, &argv, None)
 }
 
 fn adopt_here(context: &Context, dir: &Path, args: &Args, by_account: bool) -> Result<u8> {
@@ -68,7 +73,11 @@ fn adopt_here(context: &Context, dir: &Path, args: &Args, by_account: bool) -> R
         None => dir.file_name().and_then(|n| n.to_str()).unwrap_or_default().parse()?,
     };
     let issuer = args.issuer.clone().unwrap_or_else(|| {
-        if by_account { format!("https://{}/{name}", accounts::host_name()) } else { format!("http://127.0.0.1:8080/{name}") }
+        if by_account {
+            format!("https://{}/{name}", accounts::host_name())
+        } else {
+            format!("http://127.0.0.1:8080/{name}")
+        }
     });
     let adopted = adopt::adopt(dir, &name, &issuer, context.clock.clone())?;
     sync::after_change(&adopted.realm)?;
@@ -76,7 +85,10 @@ fn adopt_here(context: &Context, dir: &Path, args: &Args, by_account: bool) -> R
         warn(&format!("left behind: {line}"));
     }
     if let Some((path, lines)) = &adopted.foreign_lines {
-        warn(&format!("{lines} lines of authorized_keys were not written by seamless; they are kept in {}", path.display()));
+        warn(&format!(
+            "{lines} lines of authorized_keys were not written by seamless; they are kept in {}",
+            path.display()
+        ));
     }
     let value = json!({"realm": name.as_str(), "dir": dir, "issuer": issuer, "keys": adopted.keys, "left": adopted.left});
     context.out.print(&value, || {

@@ -67,11 +67,25 @@ fn show(context: &Context, realm: Option<&str>, filter: Filter) -> Result<u8> {
     let records = audit_log::read(&realm, &filter)?;
     context.out.print(&Value::Array(records.clone()), || {
         let row = |r: &Value| {
-            let text = |name| dash(r.get(name).and_then(Value::as_str).unwrap_or_default()).escape_debug().to_string();
+            let text = |name| {
+                dash(r.get(name).and_then(Value::as_str).unwrap_or_default()).escape_debug().to_string()
+            };
             let at = r.get("at").and_then(Value::as_u64).unwrap_or(0);
-            vec![time(at), text("action"), text("outcome"), text("subject"), text("fingerprint"), text("door"), text("address")]
+            vec![
+                time(at),
+                text("action"),
+                text("outcome"),
+                text("subject"),
+                text("fingerprint"),
+                text("door"),
+                text("address"),
+            ]
         };
-        if records.is_empty() { "no such records".to_owned() } else { table(&records.iter().map(row).collect::<Vec<_>>()) }
+        if records.is_empty() {
+            "no such records".to_owned()
+        } else {
+            table(&records.iter().map(row).collect::<Vec<_>>())
+        }
     });
     Ok(0)
 }

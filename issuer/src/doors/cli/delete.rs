@@ -28,11 +28,15 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     let place = context.place(args.realm.as_deref())?;
     match &place {
         Place::Account(account) if !is_root() => {
-            return Err(Error::usage(format!("removing the account {} takes root", account.name)).hint(format!("sudo seamless delete {}", account.name)));
+            return Err(Error::usage(format!("removing the account {} takes root", account.name))
+                .hint(format!("sudo seamless delete {}", account.name)));
         }
         Place::Account(account) => {
             accounts::check_realm(account)?;
-            confirm(&format!("delete the realm {} with its account, keys, secrets and audit log", account.name), args.yes)?;
+            confirm(
+                &format!("delete the realm {} with its account, keys, secrets and audit log", account.name),
+                args.yes,
+            )?;
             // Whatever fails later, nobody logs in any more: without the drop-in alone, a certificate still would.
             accounts::close(account)?;
             let paths = sshd::SshdPaths::with_config(&args.sshd_config);
@@ -43,12 +47,21 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         }
         Place::Dir(dir) => {
             let realm = Realm::open(dir, Access::Read, context.clock.clone())?;
-            confirm(&format!("delete the realm {} in {} with its keys, secrets and audit log", realm.name, dir.display()), args.yes)?;
+            confirm(
+                &format!(
+                    "delete the realm {} in {} with its keys, secrets and audit log",
+                    realm.name,
+                    dir.display()
+                ),
+                args.yes,
+            )?;
             drop(realm);
             std::fs::remove_dir_all(dir).map_err(|e| crate::error::io("remove", dir, &e))?;
         }
     }
     let dir = place.dir();
-    context.out.print(&json!({"deleted": true, "dir": dir}), || format!("the realm in {} is gone", dir.display()));
+    context
+        .out
+        .print(&json!({"deleted": true, "dir": dir}), || format!("the realm in {} is gone", dir.display()));
     Ok(0)
 }

@@ -55,7 +55,9 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         return make(context, &dir, &name(&args, &dir)?, &args);
     }
     let Some(text) = &args.realm else {
-        return Err(Error::usage("which realm?").hint("seamless init REALM as root, or seamless init --dir DIR"));
+        return Err(
+            Error::usage("which realm?").hint("seamless init REALM as root, or seamless init --dir DIR")
+        );
     };
     let realm: RealmName = text.parse()?;
     if !is_root() {
@@ -156,7 +158,9 @@ fn refuse_shared(secret: &[u8]) -> Result<()> {
 }
 
 fn refuse_shared_among_own(context: &Context, secret: &[u8]) -> Result<()> {
-    let Ok(entries) = data_dir().and_then(|d| std::fs::read_dir(d).map_err(|_| Error::failed("no realms yet"))) else {
+    let Ok(entries) =
+        data_dir().and_then(|d| std::fs::read_dir(d).map_err(|_| Error::failed("no realms yet")))
+    else {
         return Ok(());
     };
     for dir in entries.flatten().map(|e| e.path()) {

@@ -20,7 +20,8 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     };
     let token = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let seen = token::inspect(token).map_err(|rejection| {
-        Error::failed(format!("this is no token: {}", rejection.code)).hint("a token is one line, of three parts between dots")
+        Error::failed(format!("this is no token: {}", rejection.code))
+            .hint("a token is one line, of three parts between dots")
     })?;
     let parse = |text: &Option<String>| text.as_deref().and_then(|t| serde_json::from_str::<Value>(t).ok());
     let value = json!({

@@ -83,7 +83,8 @@ pub(super) fn add(context: &Context, args: Add) -> Result<u8> {
         Entered::Here(realm) => realm,
         Entered::Elsewhere(code) => return Ok(code),
     };
-    let expires_at = args.expires.as_deref().map(str::parse::<Seconds>).transpose()?.map(|s| realm.now() + s.0);
+    let expires_at =
+        args.expires.as_deref().map(str::parse::<Seconds>).transpose()?.map(|s| realm.now() + s.0);
     let conditions = Conditions {
         expires_at,
         from: args.from.clone(),
@@ -131,7 +132,14 @@ fn list(context: &Context, args: List) -> Result<u8> {
                 Some(at) => format!("until {}", time(at)),
                 None => "-".to_owned(),
             };
-            vec![k.user.to_string(), k.fingerprint.to_string(), k.algorithm.clone(), state, dash(&k.from.join(",")), k.comment.clone()]
+            vec![
+                k.user.to_string(),
+                k.fingerprint.to_string(),
+                k.algorithm.clone(),
+                state,
+                dash(&k.from.join(",")),
+                k.comment.clone(),
+            ]
         };
         table(&list.iter().map(row).collect::<Vec<_>>())
     });

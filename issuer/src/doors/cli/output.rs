@@ -76,7 +76,9 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<()> {
 /// Columns aligned by spaces, without a border.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<_> = (0..columns).map(width).collect();
     let mut out = String::new();
     for row in rows {
@@ -93,7 +95,10 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 
 /// A time as people read it: RFC 3339 in UTC.
 pub(super) fn time(at: u64) -> String {
-    i64::try_from(at).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).map_or_else(|| at.to_string(), |t| t.to_string())
+    i64::try_from(at)
+        .ok()
+        .and_then(|s| jiff::Timestamp::from_second(s).ok())
+        .map_or_else(|| at.to_string(), |t| t.to_string())
 }
 
 /// `-` for nothing.
@@ -103,5 +108,7 @@ pub(super) fn dash(text: &str) -> String {
 
 /// Text from elsewhere without what a terminal would obey.
 pub(super) fn visible(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }

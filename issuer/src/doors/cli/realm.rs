@@ -55,12 +55,18 @@ fn list(context: &Context) -> Result<u8> {
         found.push((name, "own", dir));
     }
     found.sort();
-    let value = found.iter().map(|(name, kind, dir)| json!({"realm": name, "kind": kind, "dir": dir})).collect::<Value>();
+    let value = found
+        .iter()
+        .map(|(name, kind, dir)| json!({"realm": name, "kind": kind, "dir": dir}))
+        .collect::<Value>();
     context.out.print(&value, || {
         if found.is_empty() {
-            return "no realms here; make one: sudo seamless init NAME, or without root: seamless serve".to_owned();
+            return "no realms here; make one: sudo seamless init NAME, or without root: seamless serve"
+                .to_owned();
         }
-        let row = |(name, kind, dir): &(String, &str, std::path::PathBuf)| vec![name.clone(), (*kind).to_owned(), dir.display().to_string()];
+        let row = |(name, kind, dir): &(String, &str, std::path::PathBuf)| {
+            vec![name.clone(), (*kind).to_owned(), dir.display().to_string()]
+        };
         table(&found.iter().map(row).collect::<Vec<_>>())
     });
     Ok(0)
@@ -76,11 +82,23 @@ fn show(context: &Context, realm: Option<&str>) -> Result<u8> {
     context.out.print(&value, || {
         let text = |name: &str| match value.get(name) {
             Some(Value::String(text)) => text.clone(),
-            Some(Value::Array(list)) => dash(&list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
+            Some(Value::Array(list)) => {
+                dash(&list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
+            }
             Some(other) => other.to_string(),
             None => "-".to_owned(),
         };
-        let names = ["realm", "dir", "issuer", "default_format", "default_audience", "audiences", "users", "keys", "signing_keys"];
+        let names = [
+            "realm",
+            "dir",
+            "issuer",
+            "default_format",
+            "default_audience",
+            "audiences",
+            "users",
+            "keys",
+            "signing_keys",
+        ];
         table(&names.map(|name| vec![name.replace('_', " "), text(name)]))
     });
     Ok(0)
@@ -88,7 +106,8 @@ fn show(context: &Context, realm: Option<&str>) -> Result<u8> {
 
 fn describe(realm: &Realm) -> Result<Value> {
     let signing = signing::list(realm)?;
-    let active: Vec<_> = signing.iter().filter(|k| k.state == KeyState::Active).map(|k| k.algorithm.as_str()).collect();
+    let active: Vec<_> =
+        signing.iter().filter(|k| k.state == KeyState::Active).map(|k| k.algorithm.as_str()).collect();
     Ok(json!({
         "realm": realm.name.as_str(),
         "dir": realm.dir,

@@ -9,13 +9,13 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::backends::store::Fingerprint;
 use crate::config::{self, Digest, Format, KeysBy};
 use crate::doors::{http, ssh};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::names::{RealmName, UserName};
 use crate::public_key::PublicKey;
-use crate::backends::store::Fingerprint;
 use crate::realm::{Access, Realm};
 use crate::services::enrol::{self, Found};
 use crate::services::init::{self, Plan};
@@ -95,12 +95,17 @@ fn place(context: &Context, args: &Args) -> Result<Place> {
 async fn serve(context: &Context, dir: &Path, args: &Args) -> Result<()> {
     let configured = if dir.join(config::FILE).exists() { Some(config::Config::load(dir)?) } else { None };
     let settings = configured.as_ref().map(|c| c.serve.clone()).unwrap_or_default();
-    let behind_proxy = if args.behind_proxy.is_empty() { settings.behind_proxy.clone() } else { args.behind_proxy.clone() };
+    let behind_proxy =
+        if args.behind_proxy.is_empty() { settings.behind_proxy.clone() } else { args.behind_proxy.clone() };
 
     let http_at = args.http.clone().or(settings.http);
     let ssh_at = args.ssh.clone().or(settings.ssh);
     let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| http::TlsFiles { cert, key });
-    let http = if args.no_http { None } else { Some(bind_http(http_at.as_deref(), tls.is_some(), &behind_proxy).await?) };
+    let http = if args.no_http {
+        None
+    } else {
+        Some(bind_http(http_at.as_deref(), tls.is_some(), &behind_proxy).await?)
+    };
     let ssh = if args.no_ssh { None } else { Some(bind_ssh(ssh_at.as_deref()).await?) };
 
     let fresh = configured.is_none();
@@ -126,7 +131,13 @@ async fn serve(context: &Context, dir: &Path, args: &Args) -> Result<()> {
         let address = listener.local_addr().map_err(|e| Error::internal(format!("the ssh listener: {e}")))?;
         banner.ssh = Some((address, known_hosts(&realm, address)?));
         let log = |line: &str| write_out(&format!("{line}\n"));
-        doors.spawn(ssh::server::serve(Arc::clone(&realm), listener, ssh::server::Limits::default(), log, stopped.clone()));
+        doors.spawn(ssh::server::serve(
+            Arc::clone(&realm),
+            listener,
+            ssh::server::Limits::default(),
+            log,
+            stopped.clone(),
+        ));
     }
     if let Some(bound) = http {
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -169,7 +180,8 @@ async fn serve(context: &Context, dir: &Path, args: &Args) -> Result<()> {
 /// SIGINT or SIGTERM.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -220,7 +232,8 @@ async fn bind_ssh(named: Option<&str>) -> Result<TcpListener> {
 
 fn address(text: &str, option: &str) -> Result<SocketAddr> {
     text.parse().map_err(|_| {
-        Error::usage(format!("{:?} is not an address and port", crate::names::shorten(text))).hint(format!("such as {option} 127.0.0.1:8080"))
+        Error::usage(format!("{:?} is not an address and port", crate::names::shorten(text)))
+            .hint(format!("such as {option} 127.0.0.1:8080"))
     })
 }
 
@@ -230,7 +243,11 @@ async fn bind(address: SocketAddr, named: bool, option: &str) -> Result<TcpListe
     loop {
         match TcpListener::bind(at).await {
             Ok(listener) => return Ok(listener),
-            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && !named && at.port() < address.port() + NEXT_PORTS => {
+            Err(e)
+                if e.kind() == std::io::ErrorKind::AddrInUse
+                    && !named
+                    && at.port() < address.port() + NEXT_PORTS =>
+            {
                 at.set_port(at.port() + 1);
             }
             Err(e) => {
@@ -240,7 +257,8 @@ async fn bind(address: SocketAddr, named: bool, option: &str) -> Result<TcpListe
                     std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
                     _ => e.to_string(),
                 };
-                return Err(Error::failed(format!("can't listen on {at}: {reason}")).hint(format!("name another: {option} ADDR")));
+                return Err(Error::failed(format!("can't listen on {at}: {reason}"))
+                    .hint(format!("name another: {option} ADDR")));
             }
         }
     }
@@ -249,7 +267,9 @@ async fn bind(address: SocketAddr, named: bool, option: &str) -> Result<TcpListe
 /// A realm of one's own: JWT first, its issuer URL where its HTTP was first served.
 fn make(context: &Context, dir: &Path, http: Option<SocketAddr>, tls: bool) -> Result<Realm> {
     let last = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let name: RealmName = last.parse().map_err(|e: Error| e.hint("a realm is named after its directory; make it by: seamless init NAME --dir DIR"))?;
+    let name: RealmName = last.parse().map_err(|e: Error| {
+        e.hint("a realm is named after its directory; make it by: seamless init NAME --dir DIR")
+    })?;
     let host = match http {
         Some(address) if address.ip().is_unspecified() => {
             format!("{}:{}", crate::services::hosting::host_name(), address.port())
@@ -283,7 +303,8 @@ async fn own_keys() -> Own {
     let [account_home, env_home] = homes.clone();
     let tried = identities_of_ssh(account_home.or(env_home).as_deref()).await;
     // A forwarded agent's keys are somebody else's machine's.
-    let mut found = if std::env::var_os("SSH_CONNECTION").is_none() { agent_keys().await } else { Vec::new() };
+    let mut found =
+        if std::env::var_os("SSH_CONNECTION").is_none() { agent_keys().await } else { Vec::new() };
     found.extend(tried.iter().filter_map(|path| enrol::of_file(&public_file(path))));
     found.extend(homes.iter().flatten().flat_map(|home| enrol::in_folder(&home.join(".ssh"))));
     let mut seen = std::collections::BTreeSet::new();
@@ -293,8 +314,13 @@ async fn own_keys() -> Own {
 
 /// The identity files that `ssh -G` names for our server.
 async fn identities_of_ssh(home: Option<&Path>) -> Vec<PathBuf> {
-    let output = tokio::process::Command::new("ssh").args(["-G", "-p", "2222", "127.0.0.1"]).kill_on_drop(true).output();
-    let Ok(Ok(output)) = tokio::time::timeout(Duration::from_secs(2), output).await else { return Vec::new() };
+    let output = tokio::process::Command::new("ssh")
+        .args(["-G", "-p", "2222", "127.0.0.1"])
+        .kill_on_drop(true)
+        .output();
+    let Ok(Ok(output)) = tokio::time::timeout(Duration::from_secs(2), output).await else {
+        return Vec::new();
+    };
     let path = |line: &str| {
         let value = line.strip_prefix("identityfile ")?;
         match value.strip_prefix("~/") {
@@ -317,7 +343,9 @@ async fn agent_keys() -> Vec<Found> {
         let mut agent = AgentClient::connect_env().await.ok()?;
         agent.request_identities().await.ok()
     };
-    let Ok(Some(identities)) = tokio::time::timeout(Duration::from_secs(2), ask).await else { return Vec::new() };
+    let Ok(Some(identities)) = tokio::time::timeout(Duration::from_secs(2), ask).await else {
+        return Vec::new();
+    };
     let found = |identity: AgentIdentity| match identity {
         AgentIdentity::PublicKey { key, comment } => {
             let blob = key.to_bytes().ok()?;
@@ -330,16 +358,26 @@ async fn agent_keys() -> Vec<Found> {
 
 /// Who started us, as a user name.
 fn own_name() -> String {
-    let name = crate::services::hosting::own_account_name().or_else(|| std::env::var("USER").ok()).unwrap_or_default();
+    let name = crate::services::hosting::own_account_name()
+        .or_else(|| std::env::var("USER").ok())
+        .unwrap_or_default();
     if name.parse::<UserName>().is_ok() { name } else { "me".to_owned() }
 }
 
 /// Writes the known_hosts file that the printed lines use.
 fn known_hosts(realm: &Realm, address: SocketAddr) -> Result<PathBuf> {
     let key = ssh::server::host_key(&realm.dir)?;
-    let hosts: &[&str] = if address.ip().is_loopback() { &["127.0.0.1", "localhost", "::1"] } else { &["127.0.0.1", "localhost"] };
+    let hosts: &[&str] = if address.ip().is_loopback() {
+        &["127.0.0.1", "localhost", "::1"]
+    } else {
+        &["127.0.0.1", "localhost"]
+    };
     let mut text = String::new();
-    for host in hosts.iter().map(ToString::to_string).chain([address.ip().to_string(), crate::services::hosting::host_name()]) {
+    for host in hosts
+        .iter()
+        .map(ToString::to_string)
+        .chain([address.ip().to_string(), crate::services::hosting::host_name()])
+    {
         let line = ssh::server::known_hosts_line(key.public_key(), &host, address.port());
         if !text.contains(&line) {
             text.push_str(&line);
@@ -403,20 +441,33 @@ impl Banner {
             text.push_str(&format!("{number}. {title}\n{command}\n"));
         };
         if let Some((address, known_hosts)) = &self.ssh {
-            let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
-            let identity =
-                self.identity.as_ref().map(|p| format!("-i {} ", quote(&p.display().to_string()))).unwrap_or_default();
+            let host =
+                if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+            let identity = self
+                .identity
+                .as_ref()
+                .map(|p| format!("-i {} ", quote(&p.display().to_string())))
+                .unwrap_or_default();
             let known = quote(&format!("UserKnownHostsFile={}", quote_for_ssh(known_hosts)));
             line(
                 "get a token",
-                format!("TOKEN=$(ssh -T -p {} {identity}-o {known} -o StrictHostKeyChecking=yes {}@{host})", address.port(), self.name),
+                format!(
+                    "TOKEN=$(ssh -T -p {} {identity}-o {known} -o StrictHostKeyChecking=yes {}@{host})",
+                    address.port(),
+                    self.name
+                ),
             );
         }
         if let Some((base, socket)) = &self.http {
-            let socket = socket.as_ref().map(|p| format!("--unix-socket {} ", quote(&p.display().to_string()))).unwrap_or_default();
+            let socket = socket
+                .as_ref()
+                .map(|p| format!("--unix-socket {} ", quote(&p.display().to_string())))
+                .unwrap_or_default();
             // By standard input: an argument could be read by every user of this machine.
             let call = |token: &str, options: &str| {
-                format!("printf 'Authorization: Bearer %s' \"{token}\" | curl -sS {options}{socket}-H @- {base}/verify")
+                format!(
+                    "printf 'Authorization: Bearer %s' \"{token}\" | curl -sS {options}{socket}-H @- {base}/verify"
+                )
             };
             line("a call that is accepted, and who it speaks for", call("$TOKEN", ""));
             line("a call that is refused", call("x$TOKEN", "-i "));

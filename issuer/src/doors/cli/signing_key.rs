@@ -77,7 +77,13 @@ fn list(context: &Context, realm: Option<&str>) -> Result<u8> {
     context.out.print(&value, || {
         let row = |k: &SigningKey| {
             let until = k.expires_at.map_or_else(|| "-".to_owned(), |at| format!("until {}", time(at)));
-            vec![k.algorithm.as_str().to_owned(), k.kid.clone(), k.state.as_str().to_owned(), time(k.created_at), until]
+            vec![
+                k.algorithm.as_str().to_owned(),
+                k.kid.clone(),
+                k.state.as_str().to_owned(),
+                time(k.created_at),
+                until,
+            ]
         };
         table(&keys.iter().map(row).collect::<Vec<_>>())
     });
@@ -101,18 +107,27 @@ fn rotate(
         Rotation::Published { kid, usable_from } => {
             context.out.print(&json!({"kid": kid, "state": "next", "usable_from": usable_from}), || {
                 let share = if algorithm == SigningAlgorithm::Hmac {
-                    format!("\nhand it to every verifier before then: {}", realm.dir.join("signing").join(format!("{kid}.secret")).display())
+                    format!(
+                        "\nhand it to every verifier before then: {}",
+                        realm.dir.join("signing").join(format!("{kid}.secret")).display()
+                    )
                 } else {
                     String::new()
                 };
-                format!("{kid} is published; make it sign after {} by saying this again{share}", time(usable_from))
+                format!(
+                    "{kid} is published; make it sign after {} by saying this again{share}",
+                    time(usable_from)
+                )
             });
         }
         Rotation::Activated { kid, retired } => {
-            context.out.print(&json!({"kid": kid, "state": "active", "retired": retired}), || match &retired {
-                Some(old) => format!("{kid} signs now; {old} is retired"),
-                None => format!("{kid} signs now"),
-            });
+            context.out.print(
+                &json!({"kid": kid, "state": "active", "retired": retired}),
+                || match &retired {
+                    Some(old) => format!("{kid} signs now; {old} is retired"),
+                    None => format!("{kid} signs now"),
+                },
+            );
         }
     }
     Ok(0)
@@ -125,7 +140,11 @@ fn retire(context: &Context, words: &[String], compromised: bool, yes: bool) -> 
         Entered::Here(realm) => realm,
         Entered::Elsewhere(code) => return Ok(code),
     };
-    let question = if compromised { format!("withdraw {kid} and revoke all that it signed") } else { format!("retire {kid}") };
+    let question = if compromised {
+        format!("withdraw {kid} and revoke all that it signed")
+    } else {
+        format!("retire {kid}")
+    };
     confirm(&question, yes)?;
     let heir = signing::retire(&realm, kid, compromised)?;
     let state = if compromised { "compromised" } else { "retired" };

@@ -62,7 +62,8 @@ impl Context {
         }
         if let Some(dir) = &self.target.dir {
             if let Some(realm) = realm {
-                return Err(Error::usage(format!("both --dir and the realm {realm:?} are given")).hint("say one of them"));
+                return Err(Error::usage(format!("both --dir and the realm {realm:?} are given"))
+                    .hint("say one of them"));
             }
             return by_dir(dir);
         }
@@ -74,7 +75,9 @@ impl Context {
                 Some(name) if !name.contains('/') => by_name(name),
                 _ => by_dir(Path::new(&value)),
             },
-            None => Err(Error::usage("which realm?").hint("name it, or say --dir DIR, or set SEAMLESS_REALM")),
+            None => {
+                Err(Error::usage("which realm?").hint("name it, or say --dir DIR, or set SEAMLESS_REALM"))
+            }
         }
     }
 
@@ -120,11 +123,13 @@ impl Context {
         let stdin = name == "-" || self.target.file_on_stdin;
         let path = Path::new(if stdin { "/dev/stdin" } else { name });
         // The caller's own file: links and pipes are welcome.
-        let open: std::io::Result<Box<dyn Read>> =
-            if stdin { Ok(Box::new(std::io::stdin())) } else { std::fs::File::open(path).map(|f| Box::new(f) as _) };
         let mut bytes = Vec::new();
-        open.and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-            .map_err(|e| Error::failed(crate::error::io("read", path, &e).message()))?;
+        let read = if stdin {
+            std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
+        } else {
+            std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        };
+        read.map_err(|e| Error::failed(crate::error::io("read", path, &e).message()))?;
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
             return Err(Error::usage(format!("{} is over {} KiB", path.display(), limit / 1024)));
         }
@@ -151,7 +156,9 @@ pub(super) fn data_dir() -> Result<PathBuf> {
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .map(|base| base.join("seamless"))
-        .ok_or_else(|| Error::failed("neither XDG_DATA_HOME nor HOME says where your files are").hint("say --dir DIR"))
+        .ok_or_else(|| {
+            Error::failed("neither XDG_DATA_HOME nor HOME says where your files are").hint("say --dir DIR")
+        })
 }
 
 fn by_dir(dir: &Path) -> Result<Place> {
@@ -163,7 +170,11 @@ fn by_dir(dir: &Path) -> Result<Place> {
         && meta.uid() != 0
     {
         let Some(owner) = accounts::by_uid(meta.uid()) else {
-            return Err(Error::failed(format!("{} belongs to no account (uid {})", dir.display(), meta.uid())));
+            return Err(Error::failed(format!(
+                "{} belongs to no account (uid {})",
+                dir.display(),
+                meta.uid()
+            )));
         };
         return Ok(Place::Account(Account { home: dir, ..owner }));
     }
@@ -177,8 +188,10 @@ fn by_name(name: &str) -> Result<Place> {
             return Ok(Place::Account(account));
         }
         if !own(&name)?.join(config::FILE).exists() {
-            return Err(Error::failed(format!("the account {name} is no realm"))
-                .hint(format!("it was not made by seamless, or its home is not {}", accounts::realm_home(&name).display())));
+            return Err(Error::failed(format!("the account {name} is no realm")).hint(format!(
+                "it was not made by seamless, or its home is not {}",
+                accounts::realm_home(&name).display()
+            )));
         }
     }
     let own = own(&name)?;

@@ -98,7 +98,8 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
 }
 
 fn mint(context: &Context, args: &Mint) -> Result<u8> {
-    let user: UserName = args.user.as_deref().ok_or_else(|| Error::usage("whose token?").hint("say --user NAME"))?.parse()?;
+    let user: UserName =
+        args.user.as_deref().ok_or_else(|| Error::usage("whose token?").hint("say --user NAME"))?.parse()?;
     let place = context.place(args.realm.as_deref())?;
     let realm = match context.enter(&place, Access::Read, None)? {
         Entered::Here(realm) => realm,
@@ -125,10 +126,9 @@ fn revoke(context: &Context, args: Revoke) -> Result<u8> {
     let which = match (jti, user, key, kid) {
         (Some(jti), ..) => Which::Jti(jti),
         (_, Some(user), ..) => Which::User(user.parse()?),
-        (_, _, Some(key), _) => Which::Key(
-            Fingerprint::parse(&key)
-                .ok_or_else(|| Error::usage(format!("{:?} is not a fingerprint", crate::names::shorten(&key))).hint("SHA256:…"))?,
-        ),
+        (_, _, Some(key), _) => Which::Key(Fingerprint::parse(&key).ok_or_else(|| {
+            Error::usage(format!("{:?} is not a fingerprint", crate::names::shorten(&key))).hint("SHA256:…")
+        })?),
         (.., kid) => Which::Kid(kid.unwrap_or_default()),
     };
     let realm = match context.enter(&place, Access::Write, None)? {
@@ -140,7 +140,9 @@ fn revoke(context: &Context, args: Revoke) -> Result<u8> {
     if let Some(object) = value.as_object_mut() {
         object.insert("keep_until".to_owned(), json!(done.keep_until));
     }
-    context.out.print(&value, || format!("revoked {}, remembered until {}", revoke::describe(&done.what), time(done.keep_until)));
+    context.out.print(&value, || {
+        format!("revoked {}, remembered until {}", revoke::describe(&done.what), time(done.keep_until))
+    });
     Ok(0)
 }
 

@@ -83,7 +83,9 @@ pub(super) fn remove(context: &Context, args: Remove) -> Result<u8> {
     let keys = users::remove(&realm, &user)?;
     sync::after_change(&realm)?;
     let value = json!({"user": user.as_str(), "removed": true, "keys": keys});
-    context.out.print(&value, || format!("{user} is removed with {keys} key{}", if keys == 1 { "" } else { "s" }));
+    context
+        .out
+        .print(&value, || format!("{user} is removed with {keys} key{}", if keys == 1 { "" } else { "s" }));
     Ok(0)
 }
 
@@ -96,11 +98,20 @@ fn list(context: &Context, realm: Option<&str>) -> Result<u8> {
     let list = users::list(&realm)?;
     context.out.print(&list.iter().map(json).collect::<Value>(), || {
         if list.is_empty() {
-            return format!("no users yet; a user is made with its first key: seamless add {} KEY.pub --user NAME", realm.name);
+            return format!(
+                "no users yet; a user is made with its first key: seamless add {} KEY.pub --user NAME",
+                realm.name
+            );
         }
         let row = |u: &User| {
             let state = if u.locked { "locked" } else { "active" };
-            vec![u.name.to_string(), state.to_owned(), time(u.created_at), dash(&u.groups.join(",")), dash(&u.scopes.join(","))]
+            vec![
+                u.name.to_string(),
+                state.to_owned(),
+                time(u.created_at),
+                dash(&u.groups.join(",")),
+                dash(&u.scopes.join(",")),
+            ]
         };
         let head = ["user", "state", "since", "groups", "scopes"].map(str::to_owned).to_vec();
         table(&std::iter::once(head).chain(list.iter().map(row)).collect::<Vec<_>>())
@@ -116,7 +127,9 @@ fn lock(context: &Context, args: &One) -> Result<u8> {
     users::find(&realm, &user)?;
     confirm(&format!("lock {user} and revoke its tokens"), args.yes)?;
     users::lock(&realm, &user)?;
-    context.out.print(&json!({"user": user.as_str(), "locked": true}), || format!("{user} is locked, its tokens are revoked"));
+    context.out.print(&json!({"user": user.as_str(), "locked": true}), || {
+        format!("{user} is locked, its tokens are revoked")
+    });
     Ok(0)
 }
 
@@ -143,7 +156,8 @@ fn edit(
         Found::Here(realm, user) => (realm, user),
         Found::Elsewhere(code) => return Ok(code),
     };
-    let user = if shows { users::find(&realm, &user)? } else { change(&realm, &user, &args.add, &args.remove)? };
+    let user =
+        if shows { users::find(&realm, &user)? } else { change(&realm, &user, &args.add, &args.remove)? };
     context.out.print(&json(&user), || {
         let list = of(&user);
         if list.is_empty() { format!("{} has no {what}", user.name) } else { list.join("\n") }

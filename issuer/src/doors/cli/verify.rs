@@ -1,11 +1,12 @@
 //! `seamless verify`: verdicts on tokens, by the realm's own store or by keys from files.
 
 use std::io::{BufRead, Read as _, Write as _};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use token::{
-    Audiences, Demand, Digest, Format, Identity, Leeway, MaxAge, Outcome, PublicKeys, Rejection, RequestView, Revocations,
-    Rules, Scratch, Secret, Verifier,
+    Audiences, Demand, Digest, Format, Identity, Leeway, MaxAge, Outcome, PublicKeys, Rejection, RequestView,
+    Revocations, Rules, Scratch, Secret, Verifier,
 };
 
 use crate::backends::http_get;
@@ -100,15 +101,10 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
 
 /// Who judges, and what is demanded.
 struct Judge {
-    verifier: Source,
+    verifier: Arc<Verifier>,
     audiences: Vec<String>,
     scopes: Vec<String>,
     request: Option<Request>,
-}
-
-enum Source {
-    Files(Verifier),
-    Realm(std::sync::Arc<Verifier>),
 }
 
 impl Judge {
@@ -118,7 +114,7 @@ impl Judge {
                 .hint("a realm's own revocations count already"));
         }
         let verifier = trust::verifier(&realm)?;
-        Ok(Self { verifier: Source::Realm(verifier), audiences: args.audience.clone(), scopes: args.scope.clone(), request: None })
+        Ok(Self { verifier, audiences: args.audience.clone(), scopes: args.scope.clone(), request: None })
     }
 
     fn by_files(context: &Context, args: &Args) -> Result<Self> {
@@ -127,14 +123,20 @@ impl Judge {
         if let Some(leeway) = &args.leeway {
             verifier = verifier.with_leeway(small::<u8, Leeway>(leeway, "--leeway", "0s to 60s")?);
         }
-        let secrets = args.secret_file.iter().map(|f| secret(context, f, args.digest.token())).collect::<Result<Vec<_>>>()?;
+        let secrets = args
+            .secret_file
+            .iter()
+            .map(|f| secret(context, f, args.digest.token()))
+            .collect::<Result<Vec<_>>>()?;
         if !secrets.is_empty() {
             verifier = verifier.with_secrets(secrets, max_age);
         }
         if let (Some(source), Some(issuer)) = (&args.jwks, &args.issuer) {
             let text = jwks(context, source)?;
-            let keys = PublicKeys::from_jwks(issuer, &text).map_err(|e| Error::failed(format!("{source}: {e}")))?;
-            let audiences = Audiences::new(&args.audience).ok_or_else(|| Error::usage("--jwks wants --audience"))?;
+            let keys =
+                PublicKeys::from_jwks(issuer, &text).map_err(|e| Error::failed(format!("{source}: {e}")))?;
+            let audiences =
+                Audiences::new(&args.audience).ok_or_else(|| Error::usage("--jwks wants --audience"))?;
             verifier = verifier.with_public_keys(keys, audiences);
         }
         if let Some(audiences) = Audiences::new(&args.audience) {
@@ -152,25 +154,27 @@ impl Judge {
             verifier = verifier.with_rules(rules);
         }
         let request = args.request.as_deref().map(Request::parse).transpose()?;
-        Ok(Self { verifier: Source::Files(verifier), audiences: vec![], scopes: vec![], request })
+        Ok(Self { verifier: Arc::new(verifier), audiences: vec![], scopes: vec![], request })
     }
 
     /// Whether it is ok, and the line to print.
     fn verdict(&self, token: &[u8], now: u64, scratch: &mut Scratch, as_json: bool) -> (bool, String) {
-        let verifier = match &self.verifier {
-            Source::Files(verifier) => verifier,
-            Source::Realm(verifier) => verifier,
-        };
+        let verifier = &self.verifier;
         let verdict = match &self.request {
             Some(request) => {
                 let view = request.with(token);
                 return match verifier.check(&view, now, scratch) {
                     Outcome::Identity(identity) => (true, accepted(&identity, as_json)),
                     Outcome::Rejection(rejection) => (false, rejected(rejection, as_json)),
-                    _ => (true, if as_json { json!({"verdict": "open"}).to_string() } else { "open".to_owned() }),
+                    _ => (
+                        true,
+                        if as_json { json!({"verdict": "open"}).to_string() } else { "open".to_owned() },
+                    ),
                 };
             }
-            None if self.audiences.is_empty() && self.scopes.is_empty() => verifier.verify(token, now, scratch),
+            None if self.audiences.is_empty() && self.scopes.is_empty() => {
+                verifier.verify(token, now, scratch)
+            }
             None => {
                 let audiences: Vec<_> = self.audiences.iter().map(String::as_str).collect();
                 let scopes: Vec<_> = self.scopes.iter().map(String::as_str).collect();
@@ -223,7 +227,12 @@ pub(crate) fn identity_json(identity: &Identity<'_>) -> Value {
         ("jti", json!(identity.jti())),
         ("kid", json!(identity.kid())),
     ];
-    members.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.to_owned(), v)).collect::<Map<_, _>>().into()
+    members
+        .into_iter()
+        .filter(|(_, v)| !v.is_null())
+        .map(|(k, v)| (k.to_owned(), v))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn rejected(rejection: Rejection, as_json: bool) -> String {
@@ -254,11 +263,17 @@ struct RequestWithToken<'a> {
 
 impl Request {
     fn parse(text: &str) -> Result<Self> {
-        let bad = || Error::usage(format!("{:?} is not a request", crate::names::shorten(text))).hint("such as 'GET /x' or 'GET https://host/x'");
+        let bad = || {
+            Error::usage(format!("{:?} is not a request", crate::names::shorten(text)))
+                .hint("such as 'GET /x' or 'GET https://host/x'")
+        };
         let (method, target) = text.split_once(' ').ok_or_else(bad)?;
         let (scheme, authority, path) = match target.split_once("://") {
             Some((scheme, rest)) => match rest.find('/') {
-                Some(at) => rest.split_at_checked(at).map(|(authority, path)| (scheme, authority, path)).ok_or_else(bad)?,
+                Some(at) => rest
+                    .split_at_checked(at)
+                    .map(|(authority, path)| (scheme, authority, path))
+                    .ok_or_else(bad)?,
                 None => (scheme, rest, "/"),
             },
             None => ("https", "localhost", target),
@@ -266,7 +281,12 @@ impl Request {
         if method.is_empty() || path.is_empty() {
             return Err(bad());
         }
-        Ok(Self { method: method.into(), scheme: scheme.into(), authority: authority.into(), path: path.into() })
+        Ok(Self {
+            method: method.into(),
+            scheme: scheme.into(),
+            authority: authority.into(),
+            path: path.into(),
+        })
     }
 
     fn with(&self, token: &[u8]) -> RequestWithToken<'_> {
@@ -333,7 +353,8 @@ fn each_line(mut input: impl BufRead, mut say: impl FnMut(&[u8]) -> bool) -> Res
 
 fn secret(context: &Context, file: &str, digest: Digest) -> Result<Secret> {
     let bytes = zeroize::Zeroizing::new(context.read_file(file, 64 * 1024)?);
-    Secret::new(bytes.strip_suffix(b"\n").unwrap_or(&bytes), digest).map_err(|e| Error::usage(format!("{file}: {e}")))
+    Secret::new(bytes.strip_suffix(b"\n").unwrap_or(&bytes), digest)
+        .map_err(|e| Error::usage(format!("{file}: {e}")))
 }
 
 fn jwks(context: &Context, source: &str) -> Result<String> {
@@ -350,8 +371,7 @@ fn text_file(context: &Context, file: &str) -> Result<String> {
 
 fn small<N: TryFrom<u64>, T: TryFrom<N>>(text: &str, option: &str, range: &str) -> Result<T> {
     let seconds: Seconds = text.parse()?;
-    N::try_from(seconds.0)
-        .ok()
-        .and_then(|n| T::try_from(n).ok())
-        .ok_or_else(|| Error::usage(format!("{option} {text} is out of range")).hint(format!("{range} are allowed")))
+    N::try_from(seconds.0).ok().and_then(|n| T::try_from(n).ok()).ok_or_else(|| {
+        Error::usage(format!("{option} {text} is out of range")).hint(format!("{range} are allowed"))
+    })
 }

@@ -120,7 +120,7 @@ fn stage_with(settings: &str, options: impl FnOnce(&mut Options)) -> Stage {
         config,
         store: Box::new(shelf.clone()),
         audit: AuditLog::at(&dir.path().join("audit")),
-        clock: Arc::clone(&clock) as Arc<dyn crate::clock::Clock>,
+        clock: clock.clone(),
         metrics: std::sync::OnceLock::new(),
         trust: Default::default(),
     });

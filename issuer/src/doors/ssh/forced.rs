@@ -44,7 +44,10 @@ pub fn arguments(dir: &Path, user: &str, fingerprint: &Fingerprint) -> String {
 }
 
 fn open(argv: &[OsString]) -> Result<(Realm, Caller)> {
-    let wrong = || Error::internal("the forced command's arguments are wrong").hint("write the lines anew: seamless sync");
+    let wrong = || {
+        Error::internal("the forced command's arguments are wrong")
+            .hint("write the lines anew: seamless sync")
+    };
     let text: Vec<_> = argv.iter().map(|a| a.to_str()).collect::<Option<_>>().ok_or_else(wrong)?;
     let ["--dir", dir, "--user", user, "--key", key] = text[..] else { return Err(wrong()) };
     let caller = Caller {
