@@ -1,7 +1,7 @@
-//! The README's commands, from an empty home.
+//! The commands of the README and of docs/, each page from an empty home.
 //!
-//! Every block fenced as `sh` is run, in order, in one home; as `sh root` only where root is allowed; as `sh skip`
-//! never. A block that starts `serve` goes on while the later ones run, and its pasted lines are tried too.
+//! Every block fenced as `sh` is run, in order, in the page's home; as `sh root` only where root is allowed; any
+//! other never. A block that starts `serve` goes on while the later ones run, and its pasted lines are tried too.
 
 use std::path::{Path, PathBuf};
 
@@ -35,14 +35,14 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// What stands for the tools that the README calls: the build has been made, and root needs no sudo.
+/// What stands for the tools that the pages call: the build has been made, and root needs no sudo.
 const PRELUDE: &str = r#"
 set -eu
 cargo() {
     case "$1 ${2-} ${3-}" in
         "run --release --") shift 3; seamless "$@" ;;
         "xtask "*) ;;
-        *) echo "README calls cargo $*, which its test doesn't know" >&2; return 1 ;;
+        *) echo "this page calls cargo $*, which its test doesn't know" >&2; return 1 ;;
     esac
 }
 sudo() { "$@"; }
@@ -60,59 +60,86 @@ fn clone_in(home: &Home) -> PathBuf {
     clone
 }
 
+/// The README, then every page of docs/.
+fn documents() -> Vec<PathBuf> {
+    let root = seamless_tests::root();
+    let mut pages: Vec<_> =
+        std::fs::read_dir(root.join("docs")).expect("docs/").flatten().map(|entry| entry.path()).collect();
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.sort();
+    pages.insert(0, root.join("README.md"));
+    pages
+}
+
+fn blocks_of(path: &Path) -> Vec<Block> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    blocks(&text)
+}
+
 #[test]
 fn commands_run_from_an_empty_home() {
-    let path = seamless_tests::root().join("README.md");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut most = (0, 0);
+    for path in documents() {
+        let counts = run_page(&path);
+        if path.ends_with("README.md") {
+            most = counts;
+        }
+    }
+    let (ran, served) = most;
+    assert!(ran >= 2, "README.md has at least two blocks fenced as `sh`, not {ran}");
+    assert!(served > 0, "README.md has a block fenced as `sh` that starts `serve`");
+}
+
+/// Runs a page in a home of its own; gives how many blocks ran, and how many of them serve.
+fn run_page(path: &Path) -> (usize, usize) {
     let home = Home::real();
     let _ = home.default_key(ED25519);
     let clone = clone_in(&home);
     let mut serving: Vec<Running> = Vec::new();
     let mut ran = 0;
-    for block in blocks(&text) {
+    for block in blocks_of(path) {
         if block.info != "sh" {
             continue;
         }
         ran += 1;
         let script = format!("{PRELUDE}{}", block.text);
         let mut bash = bash(&home, &clone, &script);
+        let place = format!("{}, the block at line {}", path.display(), block.line);
         if serves(&block.text) {
             let mut serve = Running::start(&mut bash);
-            let lines = serve.wait_for("the banner of README's `serve`", |serve| {
+            let lines = serve.wait_for("the banner of the page's `serve`", |serve| {
                 pasted(&format!("{}{}", serve.stdout(), serve.stderr()))
             });
             // The three lines, as a reader would paste them next.
             let [token, accepted, _] = &lines;
             let done = run(&mut self::bash(&home, &clone, &format!("set -eu\n{token}\n{accepted}\n")));
-            assert_eq!(done.code, Some(0), "the pasted lines of the block at line {}:\n{done}", block.line);
+            assert_eq!(done.code, Some(0), "{place}, its pasted lines:\n{done}");
             serving.push(serve);
             continue;
         }
         let done = run(&mut bash);
-        assert_eq!(done.code, Some(0), "README.md, the block at line {}:\n{done}", block.line);
+        assert_eq!(done.code, Some(0), "{place}:\n{done}");
     }
-    assert!(ran >= 2, "README.md has at least two blocks fenced as `sh`, not {ran}");
-    assert!(!serving.is_empty(), "README.md has a block fenced as `sh` that starts `serve`");
+    (ran, serving.len())
 }
 
 #[test]
 fn root_commands_run() {
-    let path = seamless_tests::root().join("README.md");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let blocks: Vec<Block> = blocks(&text).into_iter().filter(|block| block.info == "sh root").collect();
     if !seamless_tests::system_allowed() {
-        seamless_tests::skip::skip("README's root commands need root, and --system or CI=true");
+        seamless_tests::skip::skip("the documents' root commands need root, and --system or CI=true");
         return;
     }
-    let home = Home::new();
-    // sshd accepts nothing from a private folder, so the installed one is called.
-    std::fs::remove_file(home.join("bin/seamless")).expect("remove the private copy");
-    let _ = home.default_key(ED25519);
-    let clone = clone_in(&home);
     let _installed = Installed::new();
-    for block in blocks {
-        let done = run(&mut bash(&home, &clone, &format!("{PRELUDE}{}", block.text)));
-        assert_eq!(done.code, Some(0), "README.md, the block at line {}:\n{done}", block.line);
+    for path in documents() {
+        let home = Home::new();
+        // sshd accepts nothing from a private folder, so the installed one is called.
+        std::fs::remove_file(home.join("bin/seamless")).expect("remove the private copy");
+        let _ = home.default_key(ED25519);
+        let clone = clone_in(&home);
+        for block in blocks_of(&path).into_iter().filter(|block| block.info == "sh root") {
+            let done = run(&mut bash(&home, &clone, &format!("{PRELUDE}{}", block.text)));
+            assert_eq!(done.code, Some(0), "{}, the block at line {}:\n{done}", path.display(), block.line);
+        }
     }
 }
 
