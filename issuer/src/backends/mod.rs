@@ -4,5 +4,4 @@ pub mod audit;
 pub mod files;
 pub mod http_get;
 pub mod store;
-pub mod syslog;
 pub mod system;

@@ -71,6 +71,11 @@ pub fn list(realm: &Realm, user: Option<&UserName>) -> Result<Vec<UserKey>> {
     realm.store.keys(user)
 }
 
+/// The enrolled key of this wire form. Whoever offers it has proven nothing yet.
+pub fn offered(realm: &Realm, blob: &[u8]) -> Result<Option<UserKey>> {
+    realm.store.key(&Fingerprint::of(blob))
+}
+
 /// Removes a key, and revokes the tokens that it fetched.
 pub fn remove(realm: &Realm, fingerprint: Fingerprint) -> Result<UserName> {
     let now = realm.now();

@@ -7,6 +7,7 @@ pub mod discovery;
 pub mod doctor;
 pub mod enrol;
 pub mod health;
+pub mod host_key;
 pub mod hosting;
 pub mod init;
 pub mod keys;

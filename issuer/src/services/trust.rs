@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::backends::http_get;
 use crate::backends::store::{Revoked, SigningAlgorithm, SigningKey};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -41,6 +42,11 @@ pub fn verifier(realm: &Realm) -> Result<Arc<token::Verifier>> {
     let until = next_change(&realm.config, &keys, now);
     *cache = Some(Cached { version, until, verifier: Arc::clone(&verifier) });
     Ok(verifier)
+}
+
+/// Fetches somebody's JWK set.
+pub fn fetch(url: &str) -> Result<String> {
+    http_get::text(url)
 }
 
 fn build(realm: &Realm, keys: &[SigningKey], now: u64) -> Result<token::Verifier> {

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::fence::{self, Gap};
 use super::{bare, find_tool, matches};
 use crate::backends::files;
-use crate::backends::store::UserKey;
+use crate::backends::store::{Fingerprint, UserKey};
 use crate::config::KeysBy;
-use crate::doors::ssh::forced;
 use crate::error::{Error, Result, io};
 use crate::names::RealmName;
 
@@ -18,6 +17,15 @@ pub const DEFAULT_CONFIG: &str = "/etc/ssh/sshd_config";
 
 /// What a relative Include is relative to, wherever sshd_config lies.
 const ETC_SSH: &str = "/etc/ssh";
+
+/// The first word of a forced command.
+pub const FORCED: &str = "forced";
+
+/// A forced command after the program's name. `doors/ssh/forced.rs` reads the words in this order.
+#[must_use]
+pub fn forced_arguments(dir: &Path, user: &str, fingerprint: &Fingerprint) -> String {
+    format!("{FORCED} --dir {} --user {user} --key {fingerprint}", dir.display())
+}
 
 /// Where one sshd keeps its things.
 #[derive(Clone, Debug)]
@@ -358,7 +366,7 @@ pub fn authorized_keys_line(binary: &Path, dir: &Path, key: &UserKey) -> Result<
     let mut options = format!(
         "restrict,command=\"{} {}\"",
         binary.display(),
-        forced::arguments(dir, key.user.as_str(), &key.fingerprint)
+        forced_arguments(dir, key.user.as_str(), &key.fingerprint)
     );
     if let Some(at) = key.expires_at {
         options.push_str(&format!(",expiry-time=\"{}\"", expiry(at)));
@@ -440,7 +448,6 @@ pub fn remove_authorized_keys(dir: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::store::Fingerprint;
 
     fn key() -> UserKey {
         let blob = b"\0\0\0\x0bssh-ed25519".to_vec();

@@ -4,15 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::backends::system::{accounts, reexec, sshd};
-use crate::config::KeysBy;
 use crate::error::{Error, Result};
 use crate::names::RealmName;
-use crate::services::adopt;
+use crate::services::{adopt, hosting};
 
-use super::output::{confirm, note, warn};
+use super::Context;
+use super::output::{confirm, notes, warn};
 use super::target::is_root;
-use super::{Context, sync};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
@@ -28,7 +26,7 @@ pub(super) struct Args {
     #[arg(long, short)]
     yes: bool,
     /// The configuration file of the sshd that serves the realm
-    #[arg(long, value_name = "FILE", default_value = sshd::DEFAULT_CONFIG, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", default_value = hosting::SSHD_CONFIG, hide_short_help = true)]
     sshd_config: PathBuf,
 }
 
@@ -50,21 +48,17 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         );
     }
     confirm(
-        &format!("move the home of {realm} to {} and adopt it", accounts::realm_home(&realm).display()),
+        &format!("move the home of {realm} to {} and adopt it", hosting::home_of(&realm).display()),
         args.yes,
     )?;
-    let binary = accounts::installed_binary()?;
-    let paths = sshd::SshdPaths::with_config(&args.sshd_config);
-    sshd::check_host(&paths)?;
-    // The fence before the account is opened: it may have been locked, and its keys are not ours yet.
-    let drop_in = sshd::DropIn::new(&realm, KeysBy::File, &binary, &accounts::realm_home(&realm));
-    for line in sshd::install(&paths, &drop_in)? {
-        note(&format!("seamless: {line}"));
-    }
-    let account = accounts::relocate(&realm)?;
-    let mut argv = context.argv.clone();
-    argv.extend(["--yes".into(), "--realm-home".into(), account.home.clone().into_os_string()]);
-    reexec::as_account(&account, &argv, None)
+    let convert = |account: &hosting::Account| {
+        let mut argv = context.argv.clone();
+        argv.extend(["--yes".into(), "--realm-home".into(), account.home.clone().into_os_string()]);
+        hosting::as_account(account, &argv, None)
+    };
+    let (code, said) = hosting::take_over(&realm, &args.sshd_config, convert)?;
+    notes(said);
+    Ok(code)
 }
 
 fn adopt_here(context: &Context, dir: &Path, args: &Args, by_account: bool) -> Result<u8> {
@@ -74,13 +68,13 @@ fn adopt_here(context: &Context, dir: &Path, args: &Args, by_account: bool) -> R
     };
     let issuer = args.issuer.clone().unwrap_or_else(|| {
         if by_account {
-            format!("https://{}/{name}", accounts::host_name())
+            format!("https://{}/{name}", hosting::host_name())
         } else {
             format!("http://127.0.0.1:8080/{name}")
         }
     });
     let adopted = adopt::adopt(dir, &name, &issuer, context.clock.clone())?;
-    sync::after_change(&adopted.realm)?;
+    hosting::after_change(&adopted.realm)?;
     for line in &adopted.left {
         warn(&format!("left behind: {line}"));
     }

@@ -4,10 +4,9 @@
 
 use base64::Engine as _;
 
-use crate::backends::store::Fingerprint;
-use crate::backends::system::{accounts, sshd};
 use crate::error::{Error, Result};
 use crate::realm::Access;
+use crate::services::hosting;
 
 use super::Context;
 use super::output::write_out;
@@ -31,10 +30,9 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     };
     let blob = rest.get(1).and_then(|key| base64::engine::general_purpose::STANDARD.decode(key).ok());
     let blob = blob.ok_or_else(|| Error::usage("the key is not base64"))?;
-    let key = realm.store.key(&Fingerprint::of(&blob))?;
-    // Nothing printed is "no such key"; an expired one is left to the line's own expiry and to the mint.
-    if let Some(key) = key.filter(|k| Some(k.algorithm.as_str()) == rest.first().map(String::as_str)) {
-        let line = sshd::authorized_keys_line(&accounts::installed_binary()?, &realm.dir, &key)?;
+    let algorithm = rest.first().map(String::as_str).unwrap_or_default();
+    // Nothing printed is "no such key".
+    if let Some(line) = hosting::line_of(&realm, algorithm, &blob)? {
         write_out(&format!("{line}\n"));
     }
     Ok(0)

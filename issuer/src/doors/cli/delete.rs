@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::backends::system::{accounts, sshd};
 use crate::error::{Error, Result};
 use crate::realm::{Access, Realm};
+use crate::services::hosting;
 
 use super::Context;
-use super::output::{confirm, note};
+use super::output::{confirm, notes};
 use super::target::{Place, is_root};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(super) struct Args {
     #[arg(long, short)]
     yes: bool,
     /// The configuration file of the sshd that serves the realm
-    #[arg(long, value_name = "FILE", default_value = sshd::DEFAULT_CONFIG, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", default_value = hosting::SSHD_CONFIG, hide_short_help = true)]
     sshd_config: PathBuf,
 }
 
@@ -32,18 +32,12 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
                 .hint(format!("sudo seamless delete {}", account.name)));
         }
         Place::Account(account) => {
-            accounts::check_realm(account)?;
+            hosting::check_realm(account)?;
             confirm(
                 &format!("delete the realm {} with its account, keys, secrets and audit log", account.name),
                 args.yes,
             )?;
-            // Whatever fails later, nobody logs in any more: without the drop-in alone, a certificate still would.
-            accounts::close(account)?;
-            let paths = sshd::SshdPaths::with_config(&args.sshd_config);
-            for line in sshd::remove(&paths, &account.name.parse()?)? {
-                note(&format!("seamless: {line}"));
-            }
-            accounts::delete(account)?;
+            notes(hosting::delete(account, &args.sshd_config)?);
         }
         Place::Dir(dir) => {
             let realm = Realm::open(dir, Access::Read, context.clock.clone())?;
@@ -55,8 +49,7 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
                 ),
                 args.yes,
             )?;
-            drop(realm);
-            std::fs::remove_dir_all(dir).map_err(|e| crate::error::io("remove", dir, &e))?;
+            hosting::delete_dir(realm)?;
         }
     }
     let dir = place.dir();

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::backends::system::{accounts, reexec, sshd};
 use crate::config::{Digest, Format, KeysBy};
 use crate::error::{Error, Result};
 use crate::names::RealmName;
 use crate::realm::Access;
+use crate::services::hosting;
 use crate::services::init::{self, Plan};
 
 use super::Context;
-use super::output::note;
+use super::output::notes;
 use super::target::{data_dir, is_root};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "file", value_parser = keys)]
     keys: KeysBy,
     /// The configuration file of the sshd that serves the realm
-    #[arg(long, value_name = "FILE", default_value = sshd::DEFAULT_CONFIG, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", default_value = hosting::SSHD_CONFIG, hide_short_help = true)]
     sshd_config: PathBuf,
 }
 
@@ -67,49 +67,22 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     account(context, &realm, &args)
 }
 
-/// As root: sshd's fence, the account, then this very call as the account. What was begun is undone on failure.
-///
-/// The fence comes first, since under a TrustedUserCAKeys of the host's an account without it gives a shell.
+/// As root: the account, and in its home this very call as the account.
 fn account(context: &Context, realm: &RealmName, args: &Args) -> Result<u8> {
-    let paths = sshd::SshdPaths::with_config(&args.sshd_config);
-    let binary = accounts::installed_binary()?;
-    accounts::refuse_taken(realm)?;
-    sshd::check_host(&paths)?;
     let secret = args.secret_file.as_deref().map(|name| context.read_file(name, 64 * 1024)).transpose()?;
-    if let Some(secret) = &secret {
-        refuse_shared(secret)?;
-    }
-    let drop_in = sshd::DropIn::new(realm, args.keys, &binary, &accounts::realm_home(realm));
-    let mut notes = sshd::install(&paths, &drop_in)?;
-    let made = accounts::create(realm).and_then(|account| {
-        let code = fill(context, &account, secret.as_deref());
-        // Now that the account and its group are there, other Match blocks may mean it.
-        let fenced = code.and_then(|code| sshd::install(&paths, &drop_in).map(|more| (code, more)));
-        if !matches!(fenced, Ok((0, _))) {
-            let _ = accounts::discard(&account);
+    let secret = secret.map(Zeroizing::new);
+    let fill = |account: &hosting::Account| {
+        let mut argv: Vec<OsString> = context.argv.clone();
+        argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
+        if secret.is_some() {
+            argv.push("--file-on-stdin".into());
         }
-        fenced
-    });
-    if !matches!(made, Ok((0, _))) {
-        let _ = sshd::remove(&paths, realm);
-    }
-    let (code, more) = made?;
-    notes.extend(more.into_iter().filter(|_| code == 0));
-    notes.dedup();
-    for line in notes {
-        note(&format!("seamless: {line}"));
-    }
+        hosting::as_account(account, &argv, Some(secret.as_deref().map_or(&[], Vec::as_slice)))
+    };
+    let shared = secret.as_deref().map(Vec::as_slice);
+    let (code, said) = hosting::make(realm, args.keys, &args.sshd_config, shared, fill)?;
+    notes(said);
     Ok(code)
-}
-
-/// This very call as the account, in whose home the realm is made.
-fn fill(context: &Context, account: &accounts::Account, secret: Option<&[u8]>) -> Result<u8> {
-    let mut argv: Vec<OsString> = context.argv.clone();
-    argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
-    if secret.is_some() {
-        argv.push("--file-on-stdin".into());
-    }
-    reexec::as_account(account, &argv, Some(secret.unwrap_or_default()))
 }
 
 /// Makes the realm in a directory of ours.
@@ -118,7 +91,7 @@ fn make(context: &Context, dir: &Path, name: &RealmName, args: &Args) -> Result<
     let by_account = context.target.realm_home.is_some();
     let issuer = match &args.issuer {
         Some(issuer) => issuer.clone(),
-        None if by_account => format!("https://{}/{name}", accounts::host_name()),
+        None if by_account => format!("https://{}/{name}", hosting::host_name()),
         None => format!("http://127.0.0.1:8080/{name}"),
     };
     let plan = Plan {
@@ -146,17 +119,6 @@ fn make(context: &Context, dir: &Path, name: &RealmName, args: &Args) -> Result<
     Ok(0)
 }
 
-/// One secret, one realm: whoever can verify for one could mint for the other.
-fn refuse_shared(secret: &[u8]) -> Result<()> {
-    for account in accounts::realms() {
-        let argv = ["holds-secret".into(), "--realm-home".into(), account.home.clone().into_os_string()];
-        if reexec::as_account(&account, &argv, Some(secret))? == 0 {
-            return Err(shared(&account.name));
-        }
-    }
-    Ok(())
-}
-
 fn refuse_shared_among_own(context: &Context, secret: &[u8]) -> Result<()> {
     let Ok(entries) =
         data_dir().and_then(|d| std::fs::read_dir(d).map_err(|_| Error::failed("no realms yet")))
@@ -167,15 +129,10 @@ fn refuse_shared_among_own(context: &Context, secret: &[u8]) -> Result<()> {
         if let Ok(realm) = crate::realm::Realm::open(&dir, Access::Read, context.clock.clone())
             && init::holds_secret(&realm, secret)?
         {
-            return Err(shared(realm.name.as_str()));
+            return Err(hosting::shared(realm.name.as_str()));
         }
     }
     Ok(())
-}
-
-fn shared(realm: &str) -> Error {
-    Error::policy(format!("the realm {realm} has this secret already"))
-        .hint("a secret belongs to one realm; leave --secret-file out, and a new one is made")
 }
 
 /// Exit code 0 if the realm holds the secret on standard input, 1 if not.

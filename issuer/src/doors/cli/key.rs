@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 use crate::names::UserName;
 use crate::public_key::{self, PublicKey};
 use crate::realm::{Access, Realm};
+use crate::services::hosting;
 use crate::services::keys::{self, Conditions};
 
 use super::Context;
 use super::output::{confirm, dash, table, time};
-use super::sync;
 use super::target::Entered;
 
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -92,7 +92,7 @@ pub(super) fn add(context: &Context, args: Add) -> Result<u8> {
         require_verify: args.require_verify,
     };
     let new = keys::add(&realm, &user, &key, &conditions)?;
-    sync::after_change(&realm)?;
+    hosting::after_change(&realm)?;
     let value = json!({"user": user.as_str(), "fingerprint": key.fingerprint.to_string(), "type": key.algorithm,
                        "expires_at": expires_at, "new": new});
     context.out.print(&value, || {
@@ -159,7 +159,7 @@ fn remove(context: &Context, args: Remove) -> Result<u8> {
     };
     confirm(&format!("remove {fingerprint} and revoke its tokens"), args.yes)?;
     let user = keys::remove(&realm, fingerprint)?;
-    sync::after_change(&realm)?;
+    hosting::after_change(&realm)?;
     let value = json!({"user": user.as_str(), "fingerprint": fingerprint.to_string(), "removed": true});
     context.out.print(&value, || format!("{fingerprint} of {user} is removed, its tokens are revoked"));
     Ok(0)

@@ -25,9 +25,9 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-pub use crate::backends::system::reexec::{WORD as ENTER, enter};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
+pub use crate::services::hosting::{ENTER, enter};
 use output::Out;
 use target::Target;
 
@@ -133,7 +133,7 @@ pub fn main(argv: Vec<OsString>) -> u8 {
         argv: argv.into_iter().skip(1).collect(),
     };
     if context.target.realm_home.is_some() {
-        crate::backends::system::reexec::entered();
+        crate::services::hosting::entered();
     }
     match run(&context, cli.command) {
         Ok(code) => code,

@@ -39,6 +39,13 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
+/// What the administrator should know of a change to the host.
+pub(super) fn notes(lines: Vec<String>) {
+    for line in lines {
+        note(&format!("seamless: {line}"));
+    }
+}
+
 /// `seamless: error: …` and `seamless: hint: …`.
 pub(super) fn complain(error: &Error) {
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));

@@ -5,11 +5,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::backends::store::KeyState;
-use crate::backends::system::accounts;
 use crate::error::Result;
 use crate::realm::{Access, Realm};
 use crate::services::mint::format_name;
-use crate::services::{keys, signing, users};
+use crate::services::{hosting, keys, signing, users};
 
 use super::output::{dash, table};
 use super::target::{Entered, data_dir};
@@ -47,7 +46,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<u8> {
 
 fn list(context: &Context) -> Result<u8> {
     let mut found: Vec<(String, &str, std::path::PathBuf)> =
-        accounts::realms().into_iter().map(|a| (a.name, "account", a.home)).collect();
+        hosting::realms().into_iter().map(|a| (a.name, "account", a.home)).collect();
     let own = data_dir().ok().and_then(|dir| std::fs::read_dir(dir).ok());
     let is_realm = |dir: &Path| dir.join(crate::config::FILE).exists();
     for dir in own.into_iter().flatten().flatten().map(|e| e.path()).filter(|d| is_realm(d)) {

@@ -19,7 +19,7 @@ use crate::public_key::PublicKey;
 use crate::realm::{Access, Realm};
 use crate::services::enrol::{self, Found};
 use crate::services::init::{self, Plan};
-use crate::services::keys;
+use crate::services::{hosting, keys};
 
 use super::Context;
 use super::output::{note, warn, write_out};
@@ -272,7 +272,7 @@ fn make(context: &Context, dir: &Path, http: Option<SocketAddr>, tls: bool) -> R
     })?;
     let host = match http {
         Some(address) if address.ip().is_unspecified() => {
-            format!("{}:{}", crate::services::hosting::host_name(), address.port())
+            format!("{}:{}", hosting::host_name(), address.port())
         }
         Some(address) => address.to_string(),
         None => HTTP.to_owned(),
@@ -299,7 +299,7 @@ struct Own {
 /// Files whose private half lies beside them, and a local agent's keys.
 async fn own_keys() -> Own {
     // ssh looks into the account's home, whatever HOME says; people look where HOME says.
-    let homes = [crate::services::hosting::own_home(), std::env::var_os("HOME").map(PathBuf::from)];
+    let homes = [hosting::own_home(), std::env::var_os("HOME").map(PathBuf::from)];
     let [account_home, env_home] = homes.clone();
     let tried = identities_of_ssh(account_home.or(env_home).as_deref()).await;
     // A forwarded agent's keys are somebody else's machine's.
@@ -358,9 +358,7 @@ async fn agent_keys() -> Vec<Found> {
 
 /// Who started us, as a user name.
 fn own_name() -> String {
-    let name = crate::services::hosting::own_account_name()
-        .or_else(|| std::env::var("USER").ok())
-        .unwrap_or_default();
+    let name = hosting::own_account_name().or_else(|| std::env::var("USER").ok()).unwrap_or_default();
     if name.parse::<UserName>().is_ok() { name } else { "me".to_owned() }
 }
 
@@ -373,10 +371,7 @@ fn known_hosts(realm: &Realm, address: SocketAddr) -> Result<PathBuf> {
         &["127.0.0.1", "localhost"]
     };
     let mut text = String::new();
-    for host in hosts
-        .iter()
-        .map(ToString::to_string)
-        .chain([address.ip().to_string(), crate::services::hosting::host_name()])
+    for host in hosts.iter().map(ToString::to_string).chain([address.ip().to_string(), hosting::host_name()])
     {
         let line = ssh::server::known_hosts_line(key.public_key(), &host, address.port());
         if !text.contains(&line) {
@@ -384,9 +379,7 @@ fn known_hosts(realm: &Realm, address: SocketAddr) -> Result<PathBuf> {
             text.push('\n');
         }
     }
-    let path = realm.dir.join("known_hosts");
-    crate::backends::files::write_atomic(&path, text.as_bytes(), 0o644)?;
-    Ok(path)
+    hosting::write_known_hosts(realm, &text)
 }
 
 struct Banner {

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::backends::system::{accounts, reexec, sshd};
 use crate::config::KeysBy;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::realm::{Access, Realm};
-use crate::services::keys;
+use crate::services::hosting;
 
 use super::Context;
-use super::output::note;
+use super::output::notes;
 use super::target::{Entered, Place, is_root};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -19,7 +18,7 @@ pub(super) struct Args {
     /// The realm
     realm: Option<String>,
     /// The configuration file of the sshd that serves the realm
-    #[arg(long, value_name = "FILE", default_value = sshd::DEFAULT_CONFIG, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", default_value = hosting::SSHD_CONFIG, hide_short_help = true)]
     sshd_config: PathBuf,
     /// Print the authorized_keys lines and write nothing
     #[arg(long)]
@@ -34,11 +33,11 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         Entered::Elsewhere(code) => return Ok(code),
     };
     if args.dry_run {
-        super::output::write_out(&authorized_keys(&realm)?);
+        super::output::write_out(&hosting::authorized_keys(&realm)?);
         return Ok(0);
     }
     let by_command = realm.config.sshd.keys == KeysBy::Command;
-    let lines = write(&realm)?;
+    let lines = hosting::write_keys(&realm)?;
     let value = json!({"realm": realm.name.as_str(), "keys": lines, "by": if by_command { "command" } else { "file" }});
     context.out.print(&value, || {
         if by_command {
@@ -48,44 +47,6 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         }
     });
     Ok(0)
-}
-
-/// After a change to keys: a realm that is an account's home brings its file up to date by itself.
-pub(super) fn after_change(realm: &Realm) -> Result<()> {
-    if accounts::home_of_this_process().as_deref() == Some(realm.dir.as_path()) {
-        write(realm)?;
-    }
-    Ok(())
-}
-
-/// Writes or removes the file, whichever the settings want, and gives the number of lines.
-fn write(realm: &Realm) -> Result<usize> {
-    match realm.config.sshd.keys {
-        KeysBy::Command => {
-            // A line left in the file would still get in if the command printed nothing.
-            sshd::remove_authorized_keys(&realm.dir)?;
-            Ok(0)
-        }
-        KeysBy::File => {
-            let text = authorized_keys(realm)?;
-            sshd::write_authorized_keys(&realm.dir, &text)?;
-            Ok(text.lines().filter(|l| !l.starts_with('#')).count())
-        }
-    }
-}
-
-fn authorized_keys(realm: &Realm) -> Result<String> {
-    let binary = accounts::installed_binary()?;
-    let now = realm.now();
-    let mut text = "# written by `seamless sync`; do not edit, changes are lost\n".to_owned();
-    for key in keys::list(realm, None)? {
-        if key.expires_at.is_some_and(|at| at <= now) {
-            continue;
-        }
-        text.push_str(&sshd::authorized_keys_line(&binary, &realm.dir, &key)?);
-        text.push('\n');
-    }
-    Ok(text)
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -101,27 +62,13 @@ pub(super) fn keys_by(context: &Context, args: KeysOf) -> Result<u8> {
     Ok(0)
 }
 
-fn keys_setting(account: &accounts::Account) -> Result<KeysBy> {
-    let argv = ["keys-by".into(), "--realm-home".into(), account.home.clone().into_os_string()];
-    match reexec::output_of(account, &argv)? {
-        (0, text) if text == b"file\n" => Ok(KeysBy::File),
-        (0, text) if text == b"command\n" => Ok(KeysBy::Command),
-        _ => Err(Error::failed(format!("the realm {} does not say how sshd learns its keys", account.name))),
-    }
-}
-
 /// As root: what sshd is told of this realm follows its settings.
 fn drop_in(place: &Place, args: &Args) -> Result<()> {
-    let Place::Account(account) = place else { return Ok(()) };
-    if !is_root() || args.dry_run || !accounts::is_realm_home(account) {
-        return Ok(());
-    }
-    let binary = accounts::installed_binary()?;
-    let paths = sshd::SshdPaths::with_config(&args.sshd_config);
-    let keys = keys_setting(account)?;
-    let drop_in = sshd::DropIn::new(&account.name.parse()?, keys, &binary, &account.home);
-    for line in sshd::install(&paths, &drop_in)? {
-        note(&format!("seamless: {line}"));
+    if let Place::Account(account) = place
+        && is_root()
+        && !args.dry_run
+    {
+        notes(hosting::refresh_fence(account, &args.sshd_config)?);
     }
     Ok(())
 }

@@ -5,12 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::backends::system::accounts::{self, Account};
-use crate::backends::system::reexec;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::names::RealmName;
 use crate::realm::{Access, Realm};
+use crate::services::hosting::{self, Account};
 
 use super::Context;
 
@@ -99,7 +98,7 @@ impl Context {
         if file.is_some() {
             argv.push("--file-on-stdin".into());
         }
-        reexec::as_account(&account, &argv, file).map(Some)
+        hosting::as_account(&account, &argv, file).map(Some)
     }
 
     /// Replaces this process by the same call as the realm's account, where that is not who we are.
@@ -107,7 +106,7 @@ impl Context {
         let Some(account) = self.account_to_become(place) else { return Ok(()) };
         let mut argv = self.argv.clone();
         argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
-        Err(reexec::become_account(&account, &argv))
+        Err(hosting::become_account(&account, &argv))
     }
 
     fn account_to_become(&self, place: &Place) -> Option<Account> {
@@ -169,7 +168,7 @@ fn by_dir(dir: &Path) -> Result<Place> {
         && let Ok(meta) = dir.symlink_metadata()
         && meta.uid() != 0
     {
-        let Some(owner) = accounts::by_uid(meta.uid()) else {
+        let Some(owner) = hosting::account_of(meta.uid()) else {
             return Err(Error::failed(format!(
                 "{} belongs to no account (uid {})",
                 dir.display(),
@@ -183,14 +182,14 @@ fn by_dir(dir: &Path) -> Result<Place> {
 
 fn by_name(name: &str) -> Result<Place> {
     let name: RealmName = name.parse()?;
-    if let Some(account) = accounts::by_name(name.as_str()) {
-        if accounts::is_realm_home(&account) {
+    if let Some(account) = hosting::account(name.as_str()) {
+        if hosting::is_realm(&account) {
             return Ok(Place::Account(account));
         }
         if !own(&name)?.join(config::FILE).exists() {
             return Err(Error::failed(format!("the account {name} is no realm")).hint(format!(
                 "it was not made by seamless, or its home is not {}",
-                accounts::realm_home(&name).display()
+                hosting::home_of(&name).display()
             )));
         }
     }

@@ -6,11 +6,10 @@ use crate::backends::store::User;
 use crate::error::{Error, Result};
 use crate::names::UserName;
 use crate::realm::{Access, Realm};
-use crate::services::users;
+use crate::services::{hosting, users};
 
 use super::Context;
 use super::output::{confirm, dash, table, time};
-use super::sync;
 use super::target::Entered;
 
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -81,7 +80,7 @@ pub(super) fn remove(context: &Context, args: Remove) -> Result<u8> {
     users::find(&realm, &user)?;
     confirm(&format!("remove {user} with all keys and revoke its tokens"), args.yes)?;
     let keys = users::remove(&realm, &user)?;
-    sync::after_change(&realm)?;
+    hosting::after_change(&realm)?;
     let value = json!({"user": user.as_str(), "removed": true, "keys": keys});
     context
         .out

@@ -9,7 +9,6 @@ use token::{
     Revocations, Rules, Scratch, Secret, Verifier,
 };
 
-use crate::backends::http_get;
 use crate::config;
 use crate::duration::Seconds;
 use crate::error::{Error, Result};
@@ -359,7 +358,7 @@ fn secret(context: &Context, file: &str, digest: Digest) -> Result<Secret> {
 
 fn jwks(context: &Context, source: &str) -> Result<String> {
     if source.contains("://") {
-        return http_get::text(source);
+        return trust::fetch(source);
     }
     text_file(context, source)
 }

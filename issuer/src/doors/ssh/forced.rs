@@ -13,15 +13,15 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::backends::audit::Door;
 use crate::backends::store::Fingerprint;
-use crate::backends::syslog::{self, Severity};
 use crate::clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::realm::{Access, Realm};
 use crate::services::mint::Caller;
 use crate::services::session::{self, Reply};
 
-/// The first word of such a call.
-pub const WORD: &str = "forced";
+use super::syslog::{self, Severity};
+
+pub use crate::services::hosting::FORCED as WORD;
 
 /// Carries out one forced command; `argv` is what stands after [`WORD`].
 pub fn main(argv: &[OsString]) -> u8 {
@@ -35,12 +35,6 @@ pub fn main(argv: &[OsString]) -> u8 {
         Err(error) => session::failure(&error),
     };
     print(&reply)
-}
-
-/// The arguments of the authorized_keys line, in the order that [`open`] reads them.
-#[must_use]
-pub fn arguments(dir: &Path, user: &str, fingerprint: &Fingerprint) -> String {
-    format!("{WORD} --dir {} --user {user} --key {fingerprint}", dir.display())
 }
 
 fn open(argv: &[OsString]) -> Result<(Realm, Caller)> {
@@ -95,7 +89,11 @@ mod tests {
     #[test]
     fn the_arguments_are_read_as_they_are_written() {
         let fingerprint = Fingerprint([7; 32]);
-        let line = arguments(Path::new("/nonexistent/corp"), "ada", &fingerprint);
+        let line = crate::backends::system::sshd::forced_arguments(
+            Path::new("/nonexistent/corp"),
+            "ada",
+            &fingerprint,
+        );
         let argv: Vec<OsString> = line.split(' ').skip(1).map(Into::into).collect();
         let error = open(&argv).err().unwrap();
         assert!(error.message().contains("there is no realm in /nonexistent/corp"), "{error}");

@@ -2,3 +2,4 @@
 
 pub mod forced;
 pub mod server;
+mod syslog;

@@ -3,7 +3,6 @@
 //! It speaks just enough of the protocol for `ssh -T corp@host` (design, section 7): one method, `publickey`;
 //! one thing to do, the commands of [`crate::services::session`].
 
-mod host_key;
 mod limits;
 mod protocol;
 mod stream;
@@ -25,8 +24,8 @@ use crate::doors::blocking;
 use crate::error::Result;
 use crate::realm::Realm;
 
-pub use self::host_key::{host_key, known_hosts_line};
 pub use self::limits::Limits;
+pub use crate::services::host_key::{host_key, known_hosts_line};
 
 /// Takes a line for the operator.
 type Log = Arc<dyn Fn(&str) + Send + Sync>;

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 
 /// How grave it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
+pub(super) enum Severity {
     /// Something is broken.
     Error,
     /// Something happened.
@@ -15,7 +15,7 @@ pub enum Severity {
 const AUTHPRIV: u8 = 10;
 
 /// Sends a line; a host without a log goes without.
-pub fn send(severity: Severity, line: &str) {
+pub(super) fn send(severity: Severity, line: &str) {
     let level = match severity {
         Severity::Error => 3,
         Severity::Info => 6,
