@@ -112,6 +112,7 @@ fn mint(context: &Context, args: &Mint) -> Result<u8> {
         ttl: args.ttl.as_deref().map(str::parse::<Seconds>).transpose()?.map(|s| s.0),
     };
     let minted = mint::mint(&realm, &Caller { user, key: None, door: Door::Cli, address: None }, &ask)?;
+    realm.abandon();
     if context.out.json {
         write_out(&session::token_json(&minted));
     } else {

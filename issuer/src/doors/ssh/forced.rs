@@ -30,7 +30,9 @@ pub fn main(argv: &[OsString]) -> u8 {
     let reply = match open(argv) {
         Ok((realm, caller)) => {
             let command = std::env::var_os("SSH_ORIGINAL_COMMAND");
-            session::answer(&realm, &caller, command.as_deref().map(OsStrExt::as_bytes))
+            let reply = session::answer(&realm, &caller, command.as_deref().map(OsStrExt::as_bytes));
+            realm.abandon();
+            reply
         }
         Err(error) => session::failure(&error),
     };
