@@ -169,7 +169,7 @@ impl HostRealm {
         // The realm's name stands after the verb's own words: before the first option.
         let at = words.iter().position(|w| w.starts_with('-')).unwrap_or(words.len());
         command.args(&words[..at]).arg(&self.name).args(&words[at..]);
-        if matches!(words.first(), Some(&("init" | "sync" | "delete" | "doctor"))) {
+        if matches!(words.first(), Some(&("init" | "adopt" | "sync" | "delete" | "doctor"))) {
             command.arg("--sshd-config").arg(self.sshd.config());
         }
         command
@@ -286,7 +286,7 @@ impl Drop for HostRealm {
         if self.entry("passwd").is_none() {
             return;
         }
-        let _ = run(self.verb(&["delete", "--yes"]).arg("--yes"));
+        let _ = run(&mut self.verb(&["delete", "--yes"]));
         // Whatever the test or the binary left.
         if self.entry("passwd").is_some() {
             let _ = run(Command::new("userdel").args(["--force", &self.name]));

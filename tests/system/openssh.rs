@@ -565,3 +565,45 @@ fn processes(uid: u32) -> Vec<u32> {
     let theirs = |pid: &u32| fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == uid);
     entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(theirs).collect()
 }
+
+/// The home of an account as the Python seamless made it; gone with the test, wherever it ended up.
+struct OriginalHome(PathBuf);
+
+impl Drop for OriginalHome {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn adopt_takes_over_an_account_of_the_python_seamless() {
+    let Some(realm) = HostRealm::without_init("") else { return };
+    let home = OriginalHome(Path::new("/home").join(&realm.name));
+    let key = realm.home.key("ada", ED25519);
+    let account = ["--create-home", "--home-dir"];
+    let _ =
+        run(Command::new("useradd").args(account).arg(&home.0).args(["--skel", "/nonexistent", &realm.name]))
+            .ok();
+    fs::create_dir_all(home.0.join("keys")).expect("keys/");
+    fs::create_dir_all(home.0.join(".ssh")).expect(".ssh/");
+    fs::write(home.0.join("secret"), "0f0f0f0f0f0f0f0f0f0f").expect("secret");
+    fs::copy(public(&key), home.0.join("keys/ada")).expect("keys/ada");
+    fs::write(home.0.join("keys/b b"), "junk").expect("keys/b b");
+    let owner = format!("{0}:{0}", realm.name);
+    let _ = run(Command::new("chown").args(["-R", &owner]).arg(&home.0)).ok();
+    let _ = run(Command::new("chmod").arg("0400").arg(home.0.join("secret"))).ok();
+
+    let done = run(&mut realm.verb(&["adopt", "--yes"])).ok();
+    assert!(done.stderr.contains("left behind: keys/b b"), "{done}");
+    assert!(!home.0.exists() && realm.file("keys.adopted").is_dir());
+    assert!(realm.sshd.realm_drop_in(&realm.name).exists());
+    let token = realm.login(&key, &[]).ok().line();
+    let secret = realm.home.join("secret");
+    fs::write(&secret, "0f0f0f0f0f0f0f0f0f0f").expect("secret");
+    let mut verify = realm.bare();
+    let verdict =
+        run(verify.args(["verify", "--json", "--secret-file"]).arg(&secret).arg(&token)).ok().json();
+    assert_eq!(verdict["subject"], "ada", "the old secret's verifiers go on as they were");
+    let _ = gives_nothing(realm.login(&key, &["id"]));
+    let _ = run(&mut realm.verb(&["adopt", "--yes"])).fails();
+}

@@ -79,6 +79,7 @@ pub fn adopt(dir: &Path, name: &RealmName, issuer: &str, clock: Arc<dyn Clock>) 
     let foreign_lines = keep_foreign_lines(dir)?;
     // From here on `signing/` has the secret; a second copy would outlive its rotation.
     std::fs::remove_file(dir.join("secret")).map_err(|e| io("remove", &dir.join("secret"), &e))?;
+    files::set_mode(&dir.join("keys"), files::PRIVATE_DIR)?;
     std::fs::rename(dir.join("keys"), dir.join("keys.adopted"))
         .map_err(|e| io("rename", &dir.join("keys"), &e))?;
     Ok(Adopted { realm, keys, left, foreign_lines })

@@ -53,7 +53,7 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     )?;
     let convert = |account: &hosting::Account| {
         let mut argv = context.argv.clone();
-        argv.extend(["--yes".into(), "--realm-home".into(), account.home.clone().into_os_string()]);
+        argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
         hosting::as_account(account, &argv, None)
     };
     let (code, said) = hosting::take_over(&realm, &args.sshd_config, convert)?;
