@@ -111,6 +111,34 @@ enum Command {
     KeysBy(sync::KeysOf),
 }
 
+/// `seamless token …` by itself. Making the definitions of twenty other commands takes as long as a mint, so they
+/// are made only where they are wanted; whatever is not understood here is left to the whole of them.
+#[derive(Debug, Parser)]
+#[command(name = "seamless")]
+struct JustToken {
+    #[command(flatten)]
+    target: Target,
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    Token(token::Args),
+}
+
+impl JustToken {
+    fn parse(argv: &[OsString]) -> Option<Cli> {
+        if argv.get(1).is_none_or(|word| word != "token") {
+            return None;
+        }
+        let Self { target, json, command: TokenCommand::Token(args) } = Self::try_parse_from(argv).ok()?;
+        Some(Cli { target, json, command: Command::Token(args) })
+    }
+}
+
 /// What a command works with.
 struct Context {
     target: Target,
@@ -122,7 +150,7 @@ struct Context {
 
 /// Runs one call of the program and gives its exit code.
 pub fn main(argv: Vec<OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(&argv) {
+    let cli = match JustToken::parse(&argv).map_or_else(|| Cli::try_parse_from(&argv), Ok) {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error),
     };
