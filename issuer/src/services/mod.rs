@@ -1,5 +1,6 @@
 //! One function, one use case. Synchronous, no printing; doors call them, they call backends.
 
+pub mod accepted;
 pub mod adopt;
 pub mod audit_log;
 pub mod change;

@@ -13,6 +13,7 @@ use crate::config;
 use crate::duration::Seconds;
 use crate::error::{Error, Result};
 use crate::realm::{Access, Realm};
+use crate::services::accepted::Accepted;
 use crate::services::trust;
 
 use super::target::Entered;
@@ -194,44 +195,9 @@ fn line(verdict: std::result::Result<Identity<'_>, Rejection>, as_json: bool) ->
 
 fn accepted(identity: &Identity<'_>, as_json: bool) -> String {
     if as_json {
-        let mut object = Map::new();
-        object.insert("verdict".into(), "ok".into());
-        if let Value::Object(rest) = identity_json(identity) {
-            object.extend(rest);
-        }
-        return Value::Object(object).to_string();
+        return json!(Accepted(identity)).to_string();
     }
     format!("ok  {}", identity.subject().escape_debug())
-}
-
-/// What an identity says, absent members left out.
-pub(crate) fn identity_json(identity: &Identity<'_>) -> Value {
-    let list = |items: &mut dyn Iterator<Item = &str>| {
-        let items: Vec<_> = items.collect();
-        if items.is_empty() { Value::Null } else { json!(items) }
-    };
-    let scope = identity.scopes().collect::<Vec<_>>().join(" ");
-    let members = [
-        ("subject", json!(identity.subject())),
-        ("format", json!(identity.format().as_str())),
-        ("issuer", json!(identity.issuer())),
-        ("audience", list(&mut identity.audiences())),
-        ("scope", if scope.is_empty() { Value::Null } else { json!(scope) }),
-        ("groups", list(&mut identity.groups())),
-        ("amr", list(&mut identity.amr())),
-        ("issued_at", json!(identity.issued_at())),
-        ("expires_at", json!(identity.expires_at())),
-        ("client_id", json!(identity.client_id())),
-        ("ssh_fp", json!(identity.ssh_fp())),
-        ("jti", json!(identity.jti())),
-        ("kid", json!(identity.kid())),
-    ];
-    members
-        .into_iter()
-        .filter(|(_, v)| !v.is_null())
-        .map(|(k, v)| (k.to_owned(), v))
-        .collect::<Map<_, _>>()
-        .into()
 }
 
 fn rejected(rejection: Rejection, as_json: bool) -> String {
