@@ -136,3 +136,94 @@ fn check(key: &PublicKey, conditions: &Conditions, now: u64) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::backends::audit::Door;
+    use crate::clock::FixedClock;
+    use crate::config::{Digest, Format, KeysBy};
+    use crate::services::init::{self, Plan};
+    use crate::services::mint::{self, Ask, Caller};
+    use crate::services::trust;
+
+    const NOW: u64 = 1_800_000_000;
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+
+    fn realm() -> (tempfile::TempDir, Arc<FixedClock>, Realm) {
+        let parent = tempfile::tempdir().unwrap();
+        let clock = Arc::new(FixedClock::at(NOW));
+        let plan = Plan {
+            name: "corp".parse().unwrap(),
+            issuer: "https://login.example/corp".into(),
+            format: Format::Jwt,
+            digest: Digest::Sha1,
+            keys: KeysBy::File,
+            secret: None,
+        };
+        let realm = init::create(&parent.path().join("corp"), &plan, clock.clone()).unwrap();
+        (parent, clock, realm)
+    }
+
+    fn token(realm: &Realm, user: &str, key: &PublicKey) -> String {
+        let caller = Caller {
+            user: user.parse().unwrap(),
+            key: Some(key.fingerprint),
+            door: Door::SshOwn,
+            address: None,
+        };
+        mint::mint(realm, &caller, &Ask::default()).unwrap().token.to_string()
+    }
+
+    fn verdict(realm: &Realm, token: &str) -> String {
+        let verifier = trust::verifier(realm).unwrap();
+        let mut scratch = token::Scratch::new();
+        match verifier.verify(token.as_bytes(), realm.now(), &mut scratch) {
+            Ok(identity) => identity.subject().to_owned(),
+            Err(rejection) => rejection.code.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_key_that_comes_back_mints_anew_and_its_old_tokens_stay_dead() {
+        let (_parent, clock, realm) = realm();
+        let key = PublicKey::parse_line(KEY, "key").unwrap();
+        let (ada, bob) = ("ada".parse().unwrap(), "bob".parse().unwrap());
+        assert!(add(&realm, &ada, &key, &Conditions::default()).unwrap());
+        assert!(!add(&realm, &ada, &key, &Conditions::default()).unwrap(), "the same again is a change");
+        let old = token(&realm, "ada", &key);
+        assert_eq!(verdict(&realm, &old), "ada");
+        assert!(add(&realm, &bob, &key, &Conditions::default()).is_err(), "one key, one user");
+
+        assert_eq!(remove(&realm, key.fingerprint).unwrap(), ada);
+        assert_eq!(verdict(&realm, &old), "revoked");
+        clock.set(NOW + 10);
+        add(&realm, &bob, &key, &Conditions::default()).unwrap();
+        assert_eq!(verdict(&realm, &token(&realm, "bob", &key)), "bob");
+        assert_eq!(verdict(&realm, &old), "revoked");
+        assert_eq!(realm.audit.verify().unwrap().problems, []);
+    }
+
+    #[test]
+    fn conditions_that_nobody_could_meet_are_refused() {
+        let (_parent, _clock, realm) = realm();
+        let key = PublicKey::parse_line(KEY, "key").unwrap();
+        let ada = "ada".parse().unwrap();
+        for conditions in [
+            Conditions { require_touch: true, ..Conditions::default() },
+            Conditions { require_verify: true, ..Conditions::default() },
+            Conditions { expires_at: Some(NOW), ..Conditions::default() },
+            Conditions { from: vec!["*.example".into()], ..Conditions::default() },
+            Conditions { from: vec!["10.0.0.0/8,::/0".into()], ..Conditions::default() },
+        ] {
+            assert_eq!(
+                add(&realm, &ada, &key, &conditions).unwrap_err().kind().exit_code(),
+                2,
+                "{conditions:?}"
+            );
+        }
+        assert_eq!(list(&realm, None).unwrap(), []);
+    }
+}

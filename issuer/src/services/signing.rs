@@ -425,3 +425,98 @@ impl token::Sign for Rs256Signer {
         Ok(signature)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::FixedClock;
+    use crate::config::{Digest, Format, KeysBy};
+    use crate::services::init::{self, Plan};
+    use crate::services::trust;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn realm() -> (tempfile::TempDir, Arc<FixedClock>, Realm) {
+        let parent = tempfile::tempdir().unwrap();
+        let clock = Arc::new(FixedClock::at(NOW));
+        let plan = Plan {
+            name: "corp".parse().unwrap(),
+            issuer: "https://login.example/corp".into(),
+            format: Format::Jwt,
+            digest: Digest::Sha1,
+            keys: KeysBy::File,
+            secret: None,
+        };
+        let realm = init::create(&parent.path().join("corp"), &plan, clock.clone()).unwrap();
+        (parent, clock, realm)
+    }
+
+    #[test]
+    fn a_key_is_published_before_it_signs_and_until_its_last_token_lapsed() {
+        let (_parent, clock, realm) = realm();
+        let first = active(&realm, SigningAlgorithm::EdDsa).unwrap().kid;
+        let Rotation::Published { kid: second, usable_from } =
+            rotate(&realm, SigningAlgorithm::EdDsa, false, None).unwrap()
+        else {
+            panic!("it signs at once")
+        };
+        assert_eq!(usable_from, NOW + 600);
+        assert!(trust::jwks(&realm).unwrap().contains(&second));
+        clock.set(NOW + 599);
+        let error = rotate(&realm, SigningAlgorithm::EdDsa, false, None).unwrap_err();
+        assert_eq!((error.kind().exit_code(), error.hint_text().unwrap().contains("in 1 s")), (3, true));
+        clock.set(NOW + 600);
+        let activated = Rotation::Activated { kid: second.clone(), retired: Some(first.clone()) };
+        assert_eq!(rotate(&realm, SigningAlgorithm::EdDsa, false, None).unwrap(), activated);
+        assert_eq!(active(&realm, SigningAlgorithm::EdDsa).unwrap().kid, second);
+        let longest = realm.config.longest_life();
+        clock.set(NOW + 600 + longest - 1);
+        assert!(trust::jwks(&realm).unwrap().contains(&first));
+        clock.set(NOW + 600 + longest);
+        assert!(!trust::jwks(&realm).unwrap().contains(&first));
+    }
+
+    #[test]
+    fn a_compromised_key_leaves_at_once_and_has_an_heir() {
+        let (_parent, _clock, realm) = realm();
+        let key = active(&realm, SigningAlgorithm::EdDsa).unwrap();
+        assert_eq!(retire(&realm, &key.kid, false).unwrap_err().kind().exit_code(), 3, "it signs");
+        let heir = retire(&realm, &key.kid, true).unwrap().unwrap();
+        assert_eq!(active(&realm, SigningAlgorithm::EdDsa).unwrap().kid, heir);
+        assert!(!trust::jwks(&realm).unwrap().contains(&key.kid));
+        assert!(!path(&realm.dir, &key).exists());
+        let revoked = realm.store.revocations(NOW).unwrap();
+        assert!(revoked.iter().any(|r| r.what == Revoked::Kid(key.kid.clone())));
+        assert!(retire(&realm, &key.kid, true).is_err(), "once");
+    }
+
+    #[test]
+    fn every_algorithm_signs_what_its_public_half_verifies() {
+        let (_parent, clock, realm) = realm();
+        for algorithm in [SigningAlgorithm::EdDsa, SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
+            let _ = rotate(&realm, algorithm, true, Some(NOW + 10)).unwrap();
+            let key = active(&realm, algorithm).unwrap();
+            let public = token::PublicKey::from_jwk(key.jwk.as_deref().unwrap()).unwrap();
+            let signature = signer(&realm.dir, &key).unwrap().sign(b"message").unwrap();
+            assert!(public.verify(b"message", &signature).is_ok());
+            assert!(public.verify(b"other", &signature).is_err());
+            clock.set(NOW + 10);
+            assert!(active(&realm, algorithm).unwrap_err().message().contains("has expired"));
+            clock.set(NOW);
+        }
+    }
+
+    #[test]
+    fn a_private_half_that_was_swapped_does_not_sign() {
+        let (_parent, _clock, realm) = realm();
+        let key = active(&realm, SigningAlgorithm::EdDsa).unwrap();
+        let other = generate(&realm.dir, SigningAlgorithm::EdDsa, NOW).unwrap();
+        std::fs::rename(path(&realm.dir, &other), path(&realm.dir, &key)).unwrap();
+        assert!(
+            signer(&realm.dir, &key).err().unwrap().message().contains("is not the private key it should be")
+        );
+        assert!(import_secret(&realm.dir, b"fifteen bytes..\n", NOW).is_err());
+    }
+}
