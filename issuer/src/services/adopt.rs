@@ -9,15 +9,14 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::backends::files;
-use crate::backends::store::{Change, KeyState, Mode, SigningAlgorithm, SqliteStore, User, UserKey};
+use crate::backends::store::{Change, User, UserKey};
 use crate::clock::Clock;
 use crate::config::{self, Digest, Format, KeysBy};
 use crate::error::{Error, Result, io};
 use crate::names::{RealmName, UserName};
 use crate::public_key::{MOST_BYTES, PublicKey};
-use crate::realm::{AUDIT, Access, DATABASE, Realm, SIGNING};
-use crate::services::change::{Deed, commit};
-use crate::services::signing;
+use crate::realm::{Access, Realm};
+use crate::services::init::{self, Plan};
 
 /// What came over, and what did not.
 pub struct Adopted {
@@ -52,30 +51,19 @@ pub fn adopt(dir: &Path, name: &RealmName, issuer: &str, clock: Arc<dyn Clock>) 
     let secret = files::read_private(&dir.join("secret"))?;
     // The original left the home open to its group.
     files::set_mode(dir, 0o700)?;
-    files::create_dir(&dir.join(SIGNING), 0o700)?;
-    files::create_dir(&dir.join(AUDIT), 0o700)?;
-    SqliteStore::open(&dir.join(DATABASE), Mode::Create)?;
-
-    let now = clock.now();
-    let mut hmac = signing::import_secret(dir, &secret, now)?;
-    let mut ed25519 = signing::generate(dir, SigningAlgorithm::EdDsa, now)?;
-    for key in [&mut hmac, &mut ed25519] {
-        key.state = KeyState::Active;
-        key.activated_at = Some(now);
-    }
-    let mut changes = vec![Change::PutSigningKey(hmac), Change::PutSigningKey(ed25519)];
-    let (keys, left) = users(&dir.join("keys"), now, &mut changes)?;
-
-    let text = config::template(name, issuer, Format::Seamless, Digest::Sha1, KeysBy::File);
-    files::write_atomic(&dir.join(config::FILE), text.as_bytes(), 0o600)?;
-    let realm = Realm::open(dir, Access::Write, clock)?;
-    let deed = Deed {
-        action: "realm.adopt",
-        user: None,
-        fingerprint: None,
-        given: json!({"realm": name.as_str(), "issuer": issuer, "keys": keys, "left": left}),
+    let plan = Plan {
+        name: name.clone(),
+        issuer: issuer.to_owned(),
+        format: Format::Seamless,
+        digest: Digest::Sha1,
+        keys: KeysBy::File,
+        secret: Some(secret),
     };
-    commit(&realm, deed, &changes)?;
+    let mut changes = Vec::new();
+    let (keys, left) = users(&dir.join("keys"), clock.now(), &mut changes)?;
+    let given = |_: [&str; 2]| json!({"realm": name.as_str(), "issuer": issuer, "keys": keys, "left": left});
+    init::found(dir, &plan, clock.clone(), "realm.adopt", changes, given)?;
+    let realm = Realm::open(dir, Access::Write, clock)?;
     let foreign_lines = keep_foreign_lines(dir)?;
     // From here on `signing/` has the secret; a second copy would outlive its rotation.
     std::fs::remove_file(dir.join("secret")).map_err(|e| io("remove", &dir.join("secret"), &e))?;
@@ -155,7 +143,9 @@ fn keep_foreign_lines(dir: &Path) -> Result<Option<(PathBuf, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backends::store::SigningAlgorithm;
     use crate::clock::FixedClock;
+    use crate::services::signing;
     use std::os::unix::fs::PermissionsExt as _;
 
     const KEY: &str =

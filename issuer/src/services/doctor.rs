@@ -565,19 +565,16 @@ fn time(at: u64) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicU64;
 
     use super::*;
     use crate::backends::store::Change;
     use crate::backends::system::layout;
     use crate::clock::FixedClock;
-    use crate::config::Digest;
     use crate::public_key::PublicKey;
     use crate::realm::Access;
-    use crate::services::init::{self, Plan};
+    use crate::services::fixture::{self, NOW};
     use crate::services::keys::{self, Conditions};
 
-    const NOW: u64 = 1_800_000_000;
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
     struct Bench {
@@ -588,18 +585,7 @@ mod tests {
 
     impl Bench {
         fn new(keys: KeysBy) -> Self {
-            // Not below /tmp, whose sticky bit hides what a test of parents wants to see.
-            let parent = tempfile::tempdir().unwrap();
-            let clock = Arc::new(FixedClock(AtomicU64::new(NOW)));
-            let plan = Plan {
-                name: "corp".parse().unwrap(),
-                issuer: "https://login.example/corp".into(),
-                format: Format::Jwt,
-                digest: Digest::Sha1,
-                keys,
-                secret: None,
-            };
-            let realm = init::create(&parent.path().join("corp"), &plan, clock.clone()).unwrap();
+            let (parent, clock, realm) = fixture::realm(keys);
             Self { realm, clock, _dir: parent }
         }
 

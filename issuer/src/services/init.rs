@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -61,6 +61,20 @@ pub fn create(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<Realm> {
 }
 
 fn fill(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<()> {
+    let given = |kids: [&str; 2]| json!({"realm": plan.name.as_str(), "issuer": plan.issuer, "keys": kids});
+    found(dir, plan, clock, "realm.init", Vec::new(), given)
+}
+
+/// Puts a realm into a directory of ours: database, first keys, the `more` that comes with them and the record in
+/// one step, and `realm.toml` last. `given` is told the new keys' ids.
+pub(super) fn found(
+    dir: &Path,
+    plan: &Plan,
+    clock: Arc<dyn Clock>,
+    action: &'static str,
+    more: Vec<Change>,
+    given: impl FnOnce([&str; 2]) -> Value,
+) -> Result<()> {
     files::create_dir(&dir.join(SIGNING), 0o700)?;
     files::create_dir(&dir.join(AUDIT), 0o700)?;
     let store = SqliteStore::open(&dir.join(DATABASE), Mode::Create)?;
@@ -78,13 +92,10 @@ fn fill(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<()> {
 
     let text = config::template(&plan.name, &plan.issuer, plan.format, plan.digest, plan.keys);
     let realm = Realm::assemble(dir, Config::parse(&text)?, store, clock)?;
-    let deed = Deed {
-        action: "realm.init",
-        user: None,
-        fingerprint: None,
-        given: json!({"realm": plan.name.as_str(), "issuer": plan.issuer, "keys": [ed25519.kid, secret.kid]}),
-    };
-    commit(&realm, deed, &[Change::PutSigningKey(ed25519), Change::PutSigningKey(secret)])?;
+    let deed = Deed { action, user: None, fingerprint: None, given: given([&ed25519.kid, &secret.kid]) };
+    let mut changes = vec![Change::PutSigningKey(ed25519), Change::PutSigningKey(secret)];
+    changes.extend(more);
+    commit(&realm, deed, &changes)?;
     files::write_atomic(&dir.join(config::FILE), text.as_bytes(), 0o600)
 }
 

@@ -139,33 +139,14 @@ fn check(key: &PublicKey, conditions: &Conditions, now: u64) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::backends::audit::Door;
-    use crate::clock::FixedClock;
-    use crate::config::{Digest, Format, KeysBy};
-    use crate::services::init::{self, Plan};
+    use crate::config::KeysBy;
+    use crate::services::fixture::{NOW, realm};
     use crate::services::mint::{self, Ask, Caller};
     use crate::services::trust;
 
-    const NOW: u64 = 1_800_000_000;
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
-
-    fn realm() -> (tempfile::TempDir, Arc<FixedClock>, Realm) {
-        let parent = tempfile::tempdir().unwrap();
-        let clock = Arc::new(FixedClock::at(NOW));
-        let plan = Plan {
-            name: "corp".parse().unwrap(),
-            issuer: "https://login.example/corp".into(),
-            format: Format::Jwt,
-            digest: Digest::Sha1,
-            keys: KeysBy::File,
-            secret: None,
-        };
-        let realm = init::create(&parent.path().join("corp"), &plan, clock.clone()).unwrap();
-        (parent, clock, realm)
-    }
 
     fn token(realm: &Realm, user: &str, key: &PublicKey) -> String {
         let caller = Caller {
@@ -188,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_key_that_comes_back_mints_anew_and_its_old_tokens_stay_dead() {
-        let (_parent, clock, realm) = realm();
+        let (_parent, clock, realm) = realm(KeysBy::File);
         let key = PublicKey::parse_line(KEY, "key").unwrap();
         let (ada, bob) = ("ada".parse().unwrap(), "bob".parse().unwrap());
         assert!(add(&realm, &ada, &key, &Conditions::default()).unwrap());
@@ -208,7 +189,7 @@ mod tests {
 
     #[test]
     fn conditions_that_nobody_could_meet_are_refused() {
-        let (_parent, _clock, realm) = realm();
+        let (_parent, _clock, realm) = realm(KeysBy::File);
         let key = PublicKey::parse_line(KEY, "key").unwrap();
         let ada = "ada".parse().unwrap();
         for conditions in [

@@ -7,6 +7,8 @@ pub mod change;
 pub mod discovery;
 pub mod doctor;
 pub mod enrol;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod health;
 pub mod host_key;
 pub mod hosting;

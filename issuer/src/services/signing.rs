@@ -428,34 +428,14 @@ impl token::Sign for Rs256Signer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::clock::FixedClock;
-    use crate::config::{Digest, Format, KeysBy};
-    use crate::services::init::{self, Plan};
+    use crate::config::KeysBy;
+    use crate::services::fixture::{NOW, realm};
     use crate::services::trust;
-
-    const NOW: u64 = 1_800_000_000;
-
-    fn realm() -> (tempfile::TempDir, Arc<FixedClock>, Realm) {
-        let parent = tempfile::tempdir().unwrap();
-        let clock = Arc::new(FixedClock::at(NOW));
-        let plan = Plan {
-            name: "corp".parse().unwrap(),
-            issuer: "https://login.example/corp".into(),
-            format: Format::Jwt,
-            digest: Digest::Sha1,
-            keys: KeysBy::File,
-            secret: None,
-        };
-        let realm = init::create(&parent.path().join("corp"), &plan, clock.clone()).unwrap();
-        (parent, clock, realm)
-    }
 
     #[test]
     fn a_key_is_published_before_it_signs_and_until_its_last_token_lapsed() {
-        let (_parent, clock, realm) = realm();
+        let (_parent, clock, realm) = realm(KeysBy::File);
         let first = active(&realm, SigningAlgorithm::EdDsa).unwrap().kid;
         let Rotation::Published { kid: second, usable_from } =
             rotate(&realm, SigningAlgorithm::EdDsa, false, None).unwrap()
@@ -480,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_compromised_key_leaves_at_once_and_has_an_heir() {
-        let (_parent, _clock, realm) = realm();
+        let (_parent, _clock, realm) = realm(KeysBy::File);
         let key = active(&realm, SigningAlgorithm::EdDsa).unwrap();
         assert_eq!(retire(&realm, &key.kid, false).unwrap_err().kind().exit_code(), 3, "it signs");
         let heir = retire(&realm, &key.kid, true).unwrap().unwrap();
@@ -494,7 +474,7 @@ mod tests {
 
     #[test]
     fn every_algorithm_signs_what_its_public_half_verifies() {
-        let (_parent, clock, realm) = realm();
+        let (_parent, clock, realm) = realm(KeysBy::File);
         for algorithm in [SigningAlgorithm::EdDsa, SigningAlgorithm::Es256, SigningAlgorithm::Rs256] {
             let _ = rotate(&realm, algorithm, true, Some(NOW + 10)).unwrap();
             let key = active(&realm, algorithm).unwrap();
@@ -510,7 +490,7 @@ mod tests {
 
     #[test]
     fn a_private_half_that_was_swapped_does_not_sign() {
-        let (_parent, _clock, realm) = realm();
+        let (_parent, _clock, realm) = realm(KeysBy::File);
         let key = active(&realm, SigningAlgorithm::EdDsa).unwrap();
         let other = generate(&realm.dir, SigningAlgorithm::EdDsa, NOW).unwrap();
         std::fs::rename(path(&realm.dir, &other), path(&realm.dir, &key)).unwrap();

@@ -51,7 +51,6 @@ pub fn fetch(url: &str) -> Result<String> {
 
 fn build(realm: &Realm, keys: &[SigningKey], now: u64) -> Result<token::Verifier> {
     let config = &realm.config;
-    let bad = |what: &str, e: &dyn std::fmt::Display| Error::internal(format!("{what}: {e}"));
     let leeway = u8::try_from(config.verify.leeway.0)
         .ok()
         .and_then(|l| token::Leeway::try_from(l).ok())
@@ -71,20 +70,18 @@ fn build(realm: &Realm, keys: &[SigningKey], now: u64) -> Result<token::Verifier
     if !secrets.is_empty() {
         verifier = verifier.with_secrets(secrets, max_age);
     }
+    let audiences = token::Audiences::new(config.verify_audiences())
+        .ok_or_else(|| Error::internal("verify.audience is empty"))?;
     let public = public_keys(config, keys, now)?;
     if !public.is_empty() {
-        let audiences = token::Audiences::new(config.verify_audiences())
-            .ok_or_else(|| Error::internal("verify.audience is empty"))?;
-        verifier = verifier.with_public_keys(public, audiences);
+        verifier = verifier.with_public_keys(public, audiences.clone());
+    }
+    // What the operator named holds for `seamless` tokens too; the default is the JWTs' alone.
+    if !config.verify.audience.is_empty() {
+        verifier = verifier.with_audience(audiences);
     }
     let revocations = realm.store.revocations(now)?;
     let revocations = revocations.into_iter().map(|r| revocation(r.what)).collect::<token::Revocations>();
-    if !config.verify.audience.is_empty() {
-        verifier = verifier.with_audience(
-            token::Audiences::new(config.verify_audiences())
-                .ok_or_else(|| bad("verify.audience", &"empty"))?,
-        );
-    }
     Ok(verifier.with_revocations(revocations))
 }
 
