@@ -18,9 +18,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("seamless-client", &["seamless-token", "seamless-crtauth"]),
     ("seamless-tower", &["seamless-token"]),
     ("seamless-issuer", &["seamless-token", "seamless-crtauth", "seamless-client", "seamless-tower"]),
+    ("seamless-verifier-js", &["seamless-token"]),
+    ("seamless-filter", &["seamless-token"]),
+    ("seamless-worker", &["seamless-token"]),
     ("seamless-bench", &["seamless-token"]),
     ("seamless-tests", &[]),
     ("xtask", &[]),
+    ("xtask-wasm", &[]),
 ];
 
 /// Runs the check; a failure lists every finding.

@@ -1,0 +1,3 @@
+//! The tool and test runner of wasm-bindgen.
+
+fn main() {}
