@@ -12,6 +12,7 @@ mod process;
 mod stages;
 mod static_build;
 mod tools;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ usage: cargo xtask COMMAND
                      Debian packages and throw-away accounts only with --system or CI=true
   bench [--quick]    measure, and write docs/benchmarks.md
   fuzz MINUTES       run every fuzz target for its share of the time (needs a nightly toolchain)
+  wasm [--check-reproducible]
+                     the npm package, the Envoy filter and the edge examples, into dist/
   build-static       the static release build, into target/static/
 
 what is downloaded is kept in $SEAMLESS_TOOLS (default: $XDG_CACHE_HOME/seamless-tools)";
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => stages::test(rest),
         ["bench", rest @ ..] => bench::bench(rest),
         ["fuzz", minutes] => fuzz::fuzz(minutes),
+        ["wasm", rest @ ..] => wasm::command(rest),
         ["build-static"] => static_build::build().map(|path| println!("{}", path.display())),
         // Started by `bench`: a small process of its own, so that no larger child hides the one measured.
         ["peak-memory", command @ ..] => bench::process::print_peak_memory(command),

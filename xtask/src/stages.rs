@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::count::Counts;
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, find, output};
-use crate::{debian, deny, fuzz, powerset, tools};
+use crate::{debian, deny, fuzz, powerset, tools, wasm};
 
 /// A stage: its name for `--only`, and what it does.
 struct Stage {
@@ -30,6 +30,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "token", run: token },
     Stage { name: "unit", run: unit },
     Stage { name: "build", run: build },
+    Stage { name: "wasm", run: wasm },
     Stage { name: "system", run: system },
     Stage { name: "openssh", run: openssh },
     Stage { name: "cli", run: cli },
@@ -241,6 +242,13 @@ fn build(context: &Context, log: &mut Log) -> Result<End> {
     Ok(End::Done(format!("seamless, {:.1} MB", size as f64 / 1e6)))
 }
 
+fn wasm(context: &Context, log: &mut Log) -> Result<End> {
+    let dist = wasm::build(&context.space, log)?;
+    let table = wasm::budget::check(&context.space.root, &dist)?;
+    table.lines().for_each(|line| log.line(line));
+    Ok(End::Done("within the budget".to_owned()))
+}
+
 fn system(context: &Context, log: &mut Log) -> Result<End> {
     let mut filters = Vec::new();
     for module in OWN_STAGE {
@@ -321,7 +329,8 @@ impl Context {
         let peers = self.space.root.join("tests/peers");
         let found = [
             ("SEAMLESS_PYTHON", tools::python(&folder, &peers, log)),
-            ("SEAMLESS_NPM", tools::npm(&folder, &peers, log)),
+            ("SEAMLESS_NPM", tools::peers(&folder, &self.space.root, log)),
+            ("SEAMLESS_BUILD", tools::builders(&folder, &self.space.root, log)),
         ];
         let binary = self.binary(log)?;
         let mut command = self.cargo();
@@ -330,6 +339,7 @@ impl Context {
             .args(filters)
             .env("SEAMLESS_BIN", binary)
             .env("SEAMLESS_ROOT", &self.space.root)
+            .env("SEAMLESS_DIST", self.space.root.join("dist"))
             .env("SEAMLESS_SKIPS", self.skips_file());
         // A test without its peer says so; in CI it fails.
         for (name, found) in found {

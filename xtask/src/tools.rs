@@ -46,10 +46,19 @@ pub fn python(tools: &Path, peers: &Path, log: &mut Log) -> Result<PathBuf> {
     Ok(interpreter)
 }
 
-/// The npm packages of tests/peers; the folder that holds `node_modules`.
-pub fn npm(tools: &Path, peers: &Path, log: &mut Log) -> Result<PathBuf> {
-    let folder = tools.join("npm");
-    let wanted = read(&peers.join("package-lock.json"))?;
+/// What the tests run our verifiers in and beside, of tests/peers; the folder that holds `node_modules`.
+pub fn peers(tools: &Path, root: &Path, log: &mut Log) -> Result<PathBuf> {
+    npm(&tools.join("npm"), &root.join("tests/peers"), log)
+}
+
+/// What the npm package and the WebAssembly modules are built with; the folder that holds `node_modules`.
+pub fn builders(tools: &Path, root: &Path, log: &mut Log) -> Result<PathBuf> {
+    npm(&tools.join("npm-build"), root, log)
+}
+
+fn npm(folder: &Path, source: &Path, log: &mut Log) -> Result<PathBuf> {
+    let folder = folder.to_path_buf();
+    let wanted = read(&source.join("package-lock.json"))?;
     if up_to_date(&folder, &wanted) {
         return Ok(folder);
     }
@@ -57,7 +66,7 @@ pub fn npm(tools: &Path, peers: &Path, log: &mut Log) -> Result<PathBuf> {
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).doing(format_args!("make {}", folder.display()))?;
     for name in ["package.json", "package-lock.json"] {
-        std::fs::copy(peers.join(name), folder.join(name)).doing(format_args!("copy {name}"))?;
+        std::fs::copy(source.join(name), folder.join(name)).doing(format_args!("copy {name}"))?;
     }
     log.run(
         Command::new(npm).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder),

@@ -1,0 +1,156 @@
+//! From a crate to a small module: rustc, wasm-bindgen, wasm-opt.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::outcome::{Doing, Failure, Result};
+use crate::process::{Log, cargo, output};
+
+/// What all of them are built for.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What Node 20, Deno, Bun, workerd, Envoy and browsers of the last years have; `--all-features` writes what some refuse.
+const FEATURES: [&str; 6] = [
+    "--enable-simd",
+    "--enable-bulk-memory",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+];
+
+/// A crate to compile.
+pub struct Module {
+    package: &'static str,
+    library: &'static str,
+    slim: bool,
+}
+
+impl Module {
+    /// With the crate's default features.
+    pub fn new(package: &'static str, library: &'static str) -> Self {
+        Self { package, library, slim: false }
+    }
+
+    /// Without them.
+    pub fn without_defaults(mut self) -> Self {
+        self.slim = true;
+        self
+    }
+}
+
+/// Where and with what to compile.
+pub struct Compiler {
+    root: PathBuf,
+    target: PathBuf,
+    node: PathBuf,
+    npm: PathBuf,
+    bindgen: PathBuf,
+    flags: String,
+}
+
+impl Compiler {
+    /// `root` is what is compiled; `host_target` is where this clone's own tools are built.
+    pub fn new(
+        root: &Path,
+        target: &Path,
+        host_target: &Path,
+        node: PathBuf,
+        npm: PathBuf,
+        log: &mut Log,
+    ) -> Result<Self> {
+        // The unoptimised profile optimises dependencies, and the tests build those anyway.
+        log.run(
+            cargo()
+                .args(["build", "--package", "xtask-wasm", "--locked"])
+                .current_dir(root)
+                .env("CARGO_TARGET_DIR", host_target),
+        )?;
+        let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(root))?;
+        let home = std::env::var("CARGO_HOME")
+            .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
+            .doing("find cargo's home")?;
+        // No path of the machine that built it: the same bytes everywhere.
+        let remap = |from: &str, to: &str| format!("--remap-path-prefix={from}={to}");
+        let flags = [
+            "-Ctarget-feature=+simd128".to_owned(),
+            remap(&home, "/cargo"),
+            remap(sysroot.trim(), "/rust"),
+            remap(&target.display().to_string(), "/target"),
+            remap(&root.display().to_string(), "/seamless"),
+        ]
+        .join("\u{1f}");
+        let bindgen = host_target.join("debug/xtask-wasm");
+        Ok(Self { root: root.into(), target: target.into(), node, npm, bindgen, flags })
+    }
+
+    /// The sources.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A folder for what is made on the way.
+    pub fn work(&self, name: &str) -> PathBuf {
+        self.target.join("work").join(name)
+    }
+
+    /// Node, for one of our build scripts: they find esbuild and TypeScript through `SEAMLESS_BUILD`.
+    pub fn node(&self) -> Command {
+        let mut node = Command::new(&self.node);
+        node.current_dir(&self.root).env("SEAMLESS_BUILD", &self.npm);
+        node
+    }
+
+    /// Compiles one crate alone: over the workspace, features would unify.
+    pub fn compile(&self, module: &Module, log: &mut Log) -> Result<PathBuf> {
+        let mut cargo = cargo();
+        cargo
+            .args([
+                "build",
+                "--profile",
+                "wasm",
+                "--target",
+                TARGET,
+                "--lib",
+                "--locked",
+                "--package",
+                module.package,
+            ])
+            .args(module.slim.then_some("--no-default-features"))
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_ENCODED_RUSTFLAGS", &self.flags)
+            .env_remove("RUSTFLAGS")
+            .current_dir(&self.root);
+        log.run(&mut cargo)?;
+        Ok(self.target.join(TARGET).join("wasm").join(format!("{}.wasm", module.library)))
+    }
+
+    /// Compiles, binds and optimises; a folder with `NAME.wasm` and its glue `NAME.js`.
+    pub fn bindgen(&self, module: &Module, name: &str, log: &mut Log) -> Result<PathBuf> {
+        let compiled = self.compile(module, log)?;
+        let folder = self.work(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).doing(format_args!("make {}", folder.display()))?;
+        log.run(Command::new(&self.bindgen).arg("bindgen").args([&compiled, &folder]).arg(name))?;
+        let bound = folder.join(format!("{name}_bg.wasm"));
+        self.optimise(&bound, &folder.join(format!("{name}.wasm")), log)?;
+        std::fs::remove_file(&bound).doing("remove what was optimised")?;
+        Ok(folder)
+    }
+
+    /// wasm-opt, which also takes away names and other sections that nobody reads any more.
+    pub fn optimise(&self, from: &Path, to: &Path, log: &mut Log) -> Result {
+        let wasm_opt = self.npm.join("node_modules/.bin/wasm-opt");
+        if !wasm_opt.exists() {
+            return Err(Failure::new("wasm-opt is not among the build tools of package.json"));
+        }
+        log.run(
+            Command::new(&self.node)
+                .arg(wasm_opt)
+                .arg("-O3")
+                .args(FEATURES)
+                .args(["--strip-debug", "--strip-producers", "--strip-target-features", "-o"])
+                .args([to, from]),
+        )
+    }
+}
