@@ -72,6 +72,11 @@ impl<'t> Reader<'t> {
         self.at
     }
 
+    /// What is left.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
     /// How much is left, in bytes.
     pub(crate) const fn remaining(&self) -> usize {
         self.text.len() - self.at

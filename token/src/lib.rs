@@ -46,6 +46,8 @@ pub mod seamless;
 mod secret;
 #[cfg(feature = "jwt")]
 pub mod seen;
+#[cfg(all(feature = "hmac", feature = "jwt"))]
+pub mod settings;
 mod text;
 pub mod verdict;
 #[cfg(feature = "alloc")]

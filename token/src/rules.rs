@@ -129,6 +129,14 @@ impl RulesError {
         done.map_err(|wrong| Self::at(json, reader.position(), wrong.0))
     }
 
+    /// The same error in the file around this one, where it begins at `start`.
+    pub(crate) fn below(self, json: &str, start: usize, member: &str) -> Self {
+        let begin = Self::at(json, start, "");
+        let column = if self.line == 1 { begin.column + self.column - 1 } else { self.column };
+        let message = [member, ": ", &self.message].concat();
+        Self { message, line: begin.line + self.line - 1, column }
+    }
+
     fn at(json: &str, position: usize, message: &str) -> Self {
         let before = json.get(..position).unwrap_or(json);
         let (line_start, line) =
@@ -273,7 +281,7 @@ fn read_rules(reader: &mut Reader<'_>) -> Result<Vec<Rule>, Wrong> {
     Ok(rules)
 }
 
-fn strings(reader: &mut Reader<'_>) -> Result<Vec<String>, Wrong> {
+pub(crate) fn strings(reader: &mut Reader<'_>) -> Result<Vec<String>, Wrong> {
     let mut list = Vec::new();
     reader.array(|reader| {
         list.push(string(reader)?);
@@ -282,7 +290,7 @@ fn strings(reader: &mut Reader<'_>) -> Result<Vec<String>, Wrong> {
     Ok(list)
 }
 
-fn string(reader: &mut Reader<'_>) -> Result<String, Wrong> {
+pub(crate) fn string(reader: &mut Reader<'_>) -> Result<String, Wrong> {
     let span = reader.string()?;
     Ok(reader.str(span)?.to_owned())
 }
