@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::count::Counts;
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, find, output};
-use crate::{debian, deny, fuzz, powerset, tools, wasm};
+use crate::{conformance, debian, deny, fuzz, powerset, tools, wasm};
 
 /// A stage: its name for `--only`, and what it does.
 struct Stage {
@@ -32,6 +32,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "build", run: build },
     Stage { name: "wasm", run: wasm },
     Stage { name: "system", run: system },
+    Stage { name: "conformance", run: conformance },
     Stage { name: "openssh", run: openssh },
     Stage { name: "cli", run: cli },
     Stage { name: "readme", run: readme },
@@ -257,6 +258,11 @@ fn system(context: &Context, log: &mut Log) -> Result<End> {
     context.system_tests(log, &filters)
 }
 
+fn conformance(context: &Context, log: &mut Log) -> Result<End> {
+    let runtimes = conformance::run(&context.space, log)?;
+    Ok(End::Done(format!("{runtimes} runtimes, one verdict")))
+}
+
 fn openssh(context: &Context, log: &mut Log) -> Result<End> {
     if !context.system {
         return Ok(End::Skipped("needs root, and --system or CI=true".to_owned()));
@@ -340,6 +346,7 @@ impl Context {
             .env("SEAMLESS_BIN", binary)
             .env("SEAMLESS_ROOT", &self.space.root)
             .env("SEAMLESS_DIST", self.space.root.join("dist"))
+            .env("SEAMLESS_LINES", self.space.target.join("conformance/lines"))
             .env("SEAMLESS_SKIPS", self.skips_file());
         // A test without its peer says so; in CI it fails.
         for (name, found) in found {

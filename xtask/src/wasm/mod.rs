@@ -58,6 +58,19 @@ pub fn tarball(dist: &Path) -> Result<PathBuf> {
         .ok_or_else(|| Failure::new(format!("no npm package in {}: run `cargo xtask wasm`", dist.display())))
 }
 
+/// Puts the npm package of `dist` into a project, as a user has it: unpacked below node_modules.
+pub fn install(dist: &Path, project: &Path, log: &mut Log) -> Result {
+    let _ = std::fs::remove_dir_all(project);
+    let package = project.join("node_modules/@seamless-auth/verifier");
+    std::fs::create_dir_all(&package).doing(format_args!("make {}", package.display()))?;
+    let tarball = tarball(dist)?;
+    log.run(
+        Command::new("tar").arg("-xzf").arg(tarball).arg("-C").arg(&package).arg("--strip-components=1"),
+    )?;
+    std::fs::write(project.join("package.json"), "{ \"private\": true, \"type\": \"module\" }\n")
+        .doing("write package.json")
+}
+
 fn build_into(space: &Workspace, root: &Path, target: &Path, out: &Path, log: &mut Log) -> Result {
     let node = find("node")
         .ok_or_else(|| Failure::new("node is not installed; version 20 or later builds the npm package"))?;
