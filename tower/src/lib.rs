@@ -1,1 +1,18 @@
-//! Verification for tower services.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "axum")]
+mod extract;
+mod identity;
+mod judge;
+mod layer;
+#[cfg(feature = "refresh")]
+mod refresh;
+mod reject;
+mod request;
+
+pub use identity::{Access, Identity};
+pub use layer::{Seamless, SeamlessFuture, SeamlessLayer};
+#[cfg(feature = "refresh")]
+pub use refresh::{FetchError, KeyFetch};
+pub use token;
