@@ -1,7 +1,6 @@
 //! The headers that a verdict becomes.
 
 use alloc::string::String;
-use core::fmt::Write as _;
 
 use crate::{Code, Identity};
 
@@ -58,14 +57,17 @@ fn joined<'a>(names: impl IntoIterator<Item = &'a str>, separator: char) -> Stri
         }
         for byte in name.bytes() {
             match byte {
-                b'%' | b',' => _ = write!(out, "%{byte:02X}"),
-                0x21..=0x7e => out.push(char::from(byte)),
-                // Writing to a string can't fail.
-                _ => _ = write!(out, "%{byte:02X}"),
+                b'%' | b',' | ..=0x20 | 0x7f.. => out.extend(['%', hex(byte >> 4), hex(byte & 15)]),
+                _ => out.push(char::from(byte)),
             }
         }
     }
     out
+}
+
+/// Without core::fmt, which a small wasm module would have for this alone.
+fn hex(digit: u8) -> char {
+    char::from(if digit < 10 { b'0' + digit } else { b'A' - 10 + digit })
 }
 
 #[cfg(test)]

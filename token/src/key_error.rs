@@ -38,9 +38,11 @@ pub enum KeyError {
     Issuer,
 }
 
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl KeyError {
+    /// What is wrong, in plain words.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
             Self::EmptySecret => "the secret is empty",
             Self::Json => "not a JSON Web Key: malformed or duplicate members",
             Self::Member => "a member of the key is missing or not canonical base64url",
@@ -56,7 +58,13 @@ impl fmt::Display for KeyError {
             Self::TooManyKeys => "more than 32 keys",
             Self::TooLarge => "the key set is over 64 KiB",
             Self::Issuer => "the issuer is empty or another one",
-        })
+        }
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
     }
 }
 

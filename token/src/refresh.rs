@@ -150,6 +150,13 @@ impl Refresh {
             .map(|held| &held.keys)
     }
 
+    /// Whether the keys are so old that whoever can wait for a fetch should, rather than judge by them: an edge that
+    /// slept between two requests would let a compromised key live on. One that can't wait goes by [`keys`](Self::keys).
+    #[must_use]
+    pub fn is_overdue(&self, now: u64) -> bool {
+        self.held.as_ref().is_none_or(|held| now.saturating_sub(held.confirmed_at) > 2 * MAX_AGE)
+    }
+
     /// What to do now. Never more than one fetch is under way.
     pub fn poll(&mut self, now: u64) -> Poll<'_> {
         if let Some(flight) = self.flight {
@@ -212,6 +219,12 @@ impl Refresh {
             self.unknown_kid_at = Some(now);
             self.wanted = true;
         }
+    }
+
+    /// Brings the next fetch forward to now: for an operator's hand, never for what a token says.
+    pub const fn want(&mut self) {
+        self.wanted = true;
+        self.not_before = 0;
     }
 
     fn take(&mut self, now: u64, response: &Response<'_>) -> Result<bool, RefreshError> {
@@ -360,6 +373,21 @@ mod tests {
         let refresh = holding(B);
         assert!(refresh.keys(NOW + MAX_STALE).is_some());
         assert!(refresh.keys(NOW + MAX_STALE + 1).is_none());
+    }
+
+    #[test]
+    fn an_operator_need_not_wait() {
+        let mut refresh = holding(A);
+        refresh.want();
+        assert!(matches!(refresh.poll(NOW), Poll::Fetch { .. }));
+    }
+
+    #[test]
+    fn keys_of_a_sleeper_are_overdue() {
+        assert!(Refresh::new("https://login.example").is_overdue(NOW));
+        let refresh = holding(B);
+        assert!(!refresh.is_overdue(NOW + 2 * MAX_AGE));
+        assert!(refresh.is_overdue(NOW + 2 * MAX_AGE + 1));
     }
 
     #[test]

@@ -31,11 +31,14 @@ pub enum Revocation {
 /// What is taken back, ready to be asked: a look-up costs the logarithm of their number and allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Revocations {
-    jtis: Vec<String>,
-    subjects: Vec<(String, u64)>,
-    ssh_keys: Vec<String>,
-    kids: Vec<String>,
+    jtis: Vec<Name>,
+    subjects: Vec<Name>,
+    ssh_keys: Vec<Name>,
+    kids: Vec<Name>,
 }
+
+/// The name, and up to when it is revoked: one type for all, since a sort for each is 2 KB of a wasm module.
+type Name = (String, u64);
 
 impl Revocations {
     /// Reads a JSON list of `{"jti"}`, `{"sub","issued_before"}`, `{"ssh_fp"}` and `{"kid"}`. Whatever else it says is an
@@ -66,10 +69,10 @@ impl Revocations {
             }
             out.push('}');
         };
-        self.jtis.iter().for_each(|jti| entry("jti", jti, None));
+        self.jtis.iter().for_each(|(jti, _)| entry("jti", jti, None));
         self.subjects.iter().for_each(|(sub, time)| entry("sub", sub, Some(*time)));
-        self.ssh_keys.iter().for_each(|fingerprint| entry("ssh_fp", fingerprint, None));
-        self.kids.iter().for_each(|kid| entry("kid", kid, None));
+        self.ssh_keys.iter().for_each(|(fingerprint, _)| entry("ssh_fp", fingerprint, None));
+        self.kids.iter().for_each(|(kid, _)| entry("kid", kid, None));
         out.push(']');
         out
     }
@@ -89,9 +92,7 @@ impl Revocations {
     /// Whether the token of this identity is taken back.
     #[must_use]
     pub fn revokes(&self, identity: &Identity<'_>) -> bool {
-        let subject = self.subjects.binary_search_by(|(sub, _)| sub.as_str().cmp(identity.subject()));
-        let subject = subject.ok().and_then(|at| self.subjects.get(at));
-        if subject.is_some_and(|(_, issued_before)| identity.issued_at() <= *issued_before) {
+        if until(&self.subjects, identity.subject()).is_some_and(|time| identity.issued_at() <= time) {
             return true;
         }
         identity.format() == Format::Jwt
@@ -106,25 +107,28 @@ impl FromIterator<Revocation> for Revocations {
         let mut all = Self::default();
         for revocation in revocations {
             match revocation {
-                Revocation::Jti(jti) => all.jtis.push(jti),
+                Revocation::Jti(jti) => all.jtis.push((jti, u64::MAX)),
                 Revocation::Subject { sub, issued_before } => all.subjects.push((sub, issued_before)),
-                Revocation::SshKey(fingerprint) => all.ssh_keys.push(fingerprint),
-                Revocation::Kid(kid) => all.kids.push(kid),
+                Revocation::SshKey(fingerprint) => all.ssh_keys.push((fingerprint, u64::MAX)),
+                Revocation::Kid(kid) => all.kids.push((kid, u64::MAX)),
             }
         }
-        for names in [&mut all.jtis, &mut all.ssh_keys, &mut all.kids] {
-            names.sort_unstable();
-            names.dedup();
+        for names in [&mut all.jtis, &mut all.subjects, &mut all.ssh_keys, &mut all.kids] {
+            // The latest time of a name comes first and stays.
+            names.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+            names.dedup_by(|later, first| later.0 == first.0);
         }
-        // The latest time of a subject comes first and stays.
-        all.subjects.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
-        all.subjects.dedup_by(|later, first| later.0 == first.0);
         all
     }
 }
 
-fn has(names: &[String], name: Option<&str>) -> bool {
-    name.is_some_and(|name| names.binary_search_by(|n| n.as_str().cmp(name)).is_ok())
+fn has(names: &[Name], name: Option<&str>) -> bool {
+    name.is_some_and(|name| until(names, name).is_some())
+}
+
+fn until(names: &[Name], name: &str) -> Option<u64> {
+    let at = names.binary_search_by(|(other, _)| other.as_str().cmp(name)).ok()?;
+    names.get(at).map(|(_, time)| *time)
 }
 
 fn read(reader: &mut Reader<'_>) -> Result<Revocation, Wrong> {
