@@ -1,0 +1,1 @@
+export { ConfigurationError, Verifier } from '../hmac.js'

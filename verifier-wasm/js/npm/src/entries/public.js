@@ -1,0 +1,1 @@
+export { ConfigurationError, KeysUnavailableError, Verifier } from '../verifier.js'
