@@ -91,11 +91,13 @@ export class Rejection {
   /** Names and values of the answer's headers; the original's client looks for the first challenge. */
   get headers() {
     const headers = [['content-type', 'text/plain; charset=utf-8'], ['cache-control', 'no-store']]
-    if (this.status === 401) {
+    if (this.status === 401 || this.status === 403) {
       // eslint-disable-next-line no-control-regex
       const realm = this.#realm.replace(/[\0-\x1f\x7f-\x9f]/g, '').replace(/["\\]/g, '\\$&')
       headers.push(['www-authenticate', `seamless realm="${realm}"`])
-      headers.push(['www-authenticate', `Bearer realm="${realm}", error="invalid_token"`])
+      // RFC 6750 section 3.1.
+      const error = this.status === 403 ? 'insufficient_scope' : 'invalid_token'
+      headers.push(['www-authenticate', `Bearer realm="${realm}", error="${error}"`])
     }
     return headers
   }
