@@ -32,10 +32,14 @@ impl Module {
         Self { package, library, slim: false }
     }
 
-    /// Without them.
+    /// Without them, and small before fast.
     pub fn without_defaults(mut self) -> Self {
         self.slim = true;
         self
+    }
+
+    fn profile(&self) -> &'static str {
+        if self.slim { "wasm-slim" } else { "wasm" }
     }
 }
 
@@ -74,6 +78,8 @@ impl Compiler {
         let remap = |from: &str, to: &str| format!("--remap-path-prefix={from}={to}");
         let flags = [
             "-Ctarget-feature=+simd128".to_owned(),
+            // No call of ours nests deep, and what is reserved for the stack is memory of every instance.
+            "-Clink-arg=-zstack-size=131072".to_owned(),
             remap(&home, "/cargo"),
             remap(sysroot.trim(), "/rust"),
             remap(&target.display().to_string(), "/target"),
@@ -108,7 +114,7 @@ impl Compiler {
             .args([
                 "build",
                 "--profile",
-                "wasm",
+                module.profile(),
                 "--target",
                 TARGET,
                 "--lib",
@@ -122,7 +128,7 @@ impl Compiler {
             .env_remove("RUSTFLAGS")
             .current_dir(&self.root);
         log.run(&mut cargo)?;
-        Ok(self.target.join(TARGET).join("wasm").join(format!("{}.wasm", module.library)))
+        Ok(self.target.join(TARGET).join(module.profile()).join(format!("{}.wasm", module.library)))
     }
 
     /// Compiles, binds and optimises; a folder with `NAME.wasm` and its glue `NAME.js`.

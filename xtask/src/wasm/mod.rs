@@ -84,7 +84,9 @@ fn build_into(space: &Workspace, root: &Path, target: &Path, out: &Path, log: &m
 
     let package = npm_package(&compiler, out, log)?;
     filter(&compiler, out, log)?;
-    rust_worker(&compiler, out, log)?;
+    if root.join("edge-examples/cloudflare-worker/build.mjs").is_file() {
+        rust_worker(&compiler, out, log)?;
+    }
     examples(&compiler, &package, out, log)?;
     sums(out)
 }
@@ -126,8 +128,11 @@ fn rust_worker(compiler: &Compiler, out: &Path, log: &mut Log) -> Result {
 /// The examples that stand on the npm package: the Worker in TypeScript and the page.
 fn examples(compiler: &Compiler, package: &Path, out: &Path, log: &mut Log) -> Result {
     for (folder, name) in [("cloudflare-worker-ts", "Worker in TypeScript"), ("browser", "page")] {
-        println!("{name}");
         let script = compiler.root().join("edge-examples").join(folder).join("build.mjs");
+        if !script.is_file() {
+            continue;
+        }
+        println!("{name}");
         log.run(compiler.node().arg(script).args([package, &out.join(folder)]))?;
     }
     Ok(())
