@@ -100,10 +100,11 @@ function cut(path) {
 /** The request to hand on. */
 export function forward(request, result) {
   if (result?.ok !== true) throw new TypeError('a request that was rejected is not to be forwarded')
-  const headers = new Headers(request.headers)
-  for (const name of [...headers.keys()]) if (isIdentityHeader(name)) headers.delete(name)
+  // Changed in the copy: Bun takes no notice of an empty set of headers in `init`, and the inbound ones would stay.
+  const next = new Request(request)
+  for (const name of [...next.headers.keys()]) if (isIdentityHeader(name)) next.headers.delete(name)
   if (result.outcome === 'identity') {
-    for (const [name, value] of Object.entries(result.identity.headers)) headers.set(name, value)
+    for (const [name, value] of Object.entries(result.identity.headers)) next.headers.set(name, value)
   }
-  return new Request(request, { headers })
+  return next
 }
