@@ -64,22 +64,8 @@ impl<'a> Place<'a> {
             let entry = entry.doing("read tests/conformance")?;
             std::fs::copy(entry.path(), place.project.join(entry.file_name())).doing("copy a script")?;
         }
-        place.write_vectors()?;
+        wasm::vectors_in_one(&place.node, &space.root, &place.project.join("vectors.json"))?;
         Ok(place)
-    }
-
-    /// All files in one, for runtimes that read no files.
-    fn write_vectors(&self) -> Result {
-        let script = "import { files } from './files.mjs'; import { readFileSync, writeFileSync } from 'node:fs'; \
-                      const read = name => JSON.parse(readFileSync(`${process.argv[1]}/${name}.json`, 'utf8')); \
-                      writeFileSync('vectors.json', JSON.stringify(Object.fromEntries(files.map(f => [f, read(f)]))))";
-        output(
-            Command::new(&self.node)
-                .args(["--input-type=module", "--eval", script])
-                .arg(&self.vectors)
-                .current_dir(&self.project),
-        )?;
-        Ok(())
     }
 
     fn native(&self) -> Result {

@@ -23,6 +23,7 @@ impl Counts {
             // nextest: `Summary [ 0.1s] 4 tests run: 3 passed (1 slow), 1 failed, 2 skipped`
             line.split_once(" run: ").map(|(_, figures)| figures)
         } else {
+            self.read_node(line);
             None
         };
         for figure in figures.unwrap_or_default().split([';', ',']) {
@@ -35,6 +36,23 @@ impl Counts {
                 "ignored" | "skipped" => self.skipped += number,
                 _ => {}
             }
+        }
+    }
+
+    /// Node's runner ends with a line for each: `# pass 3`, or `ℹ pass 3`.
+    fn read_node(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        let (Some("#" | "ℹ"), Some(what), Some(number), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return;
+        };
+        let Ok(number) = number.parse::<usize>() else { return };
+        match what {
+            "pass" => self.passed += number,
+            "fail" | "cancelled" => self.failed += number,
+            "skipped" | "todo" => self.skipped += number,
+            _ => {}
         }
     }
 
@@ -78,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn both_runners_are_read() {
+    fn the_runners_are_read() {
         let libtest =
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.00s";
         assert_eq!(counted(libtest), (3, 0, 1));
@@ -90,5 +108,8 @@ mod tests {
             "\u{1b}[1m     Summary\u{1b}[0m [   0.1s] 4 tests run: 3 passed (1 slow), 1 failed, 2 skipped";
         assert_eq!(counted(nextest), (3, 1, 2));
         assert_eq!(counted("running 3 tests"), (0, 0, 0));
+        assert_eq!(counted("# pass 3"), (3, 0, 0));
+        assert_eq!(counted("ℹ fail 2"), (0, 2, 0));
+        assert_eq!(counted("# Subtest: pass 3"), (0, 0, 0));
     }
 }

@@ -7,6 +7,7 @@ mod debian;
 mod deny;
 mod fuzz;
 mod machine;
+mod npm;
 mod outcome;
 mod powerset;
 mod process;

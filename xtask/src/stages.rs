@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::count::Counts;
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, find, output};
-use crate::{conformance, debian, deny, fuzz, powerset, tools, wasm};
+use crate::{conformance, debian, deny, fuzz, npm, powerset, tools, wasm};
 
 /// A stage: its name for `--only`, and what it does.
 struct Stage {
@@ -32,6 +32,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "build", run: build },
     Stage { name: "wasm", run: wasm },
     Stage { name: "system", run: system },
+    Stage { name: "npm", run: npm },
     Stage { name: "conformance", run: conformance },
     Stage { name: "openssh", run: openssh },
     Stage { name: "cli", run: cli },
@@ -256,6 +257,11 @@ fn system(context: &Context, log: &mut Log) -> Result<End> {
         filters.extend(["--skip".to_owned(), format!("{module}::")]);
     }
     context.system_tests(log, &filters)
+}
+
+fn npm(context: &Context, log: &mut Log) -> Result<End> {
+    npm::run(&context.space, log)?;
+    Ok(End::Done("installed, typed, imported, bundled".to_owned()))
 }
 
 fn conformance(context: &Context, log: &mut Log) -> Result<End> {

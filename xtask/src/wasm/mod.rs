@@ -71,6 +71,17 @@ pub fn install(dist: &Path, project: &Path, log: &mut Log) -> Result {
         .doing("write package.json")
 }
 
+/// All files of tests/vectors that the conformance suite reads, in one, for what reads no files.
+pub fn vectors_in_one(node: &Path, root: &Path, out: &Path) -> Result {
+    let script = "import { readFileSync, writeFileSync } from 'node:fs'; \
+                  const { files } = await import(`${process.argv[1]}/tests/conformance/files.mjs`); \
+                  const read = name => JSON.parse(readFileSync(`${process.argv[1]}/tests/vectors/${name}.json`, 'utf8')); \
+                  const all = Object.fromEntries(files.map(name => [name, read(name)])); \
+                  writeFileSync(process.argv[2], JSON.stringify(all))";
+    output(Command::new(node).args(["--input-type=module", "--eval", script]).args([root, out]))?;
+    Ok(())
+}
+
 fn build_into(space: &Workspace, root: &Path, target: &Path, out: &Path, log: &mut Log) -> Result {
     let node = find("node")
         .ok_or_else(|| Failure::new("node is not installed; version 20 or later builds the npm package"))?;
