@@ -128,7 +128,7 @@ impl<'a> Package<'a> {
     }
 
     fn imported(&self, log: &mut Log) -> Result {
-        log.run(&mut self.script(&["--test", "entries.mjs", "entries.cjs"]))
+        log.run(&mut self.script(&["--test", "entries.mjs", "entries.cjs", "memory.test.mjs"]))
     }
 
     fn bundled(&self, log: &mut Log) -> Result {
