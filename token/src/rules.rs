@@ -137,7 +137,7 @@ impl RulesError {
         Self { message, line: begin.line + self.line - 1, column }
     }
 
-    fn at(json: &str, position: usize, message: &str) -> Self {
+    pub(crate) fn at(json: &str, position: usize, message: &str) -> Self {
         let before = json.get(..position).unwrap_or(json);
         let (line_start, line) =
             before.match_indices('\n').fold((0, 1), |(_, line), (at, _)| (at + 1, line + 1));

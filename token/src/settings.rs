@@ -20,7 +20,8 @@ const MIN_SECRET: usize = 16;
 /// | `max_age` | seconds, 60 | how old those may be |
 /// | `issuer`, `audience` | text; text or list | required with public keys |
 /// | `jwks` | a JWKS | public keys, given here |
-/// | `jwks_cluster`, `jwks_path`, `jwks_authority` | text | public keys, fetched from a cluster of the proxy |
+/// | `jwks_cluster`, `jwks_path` | text | public keys, fetched from a cluster of the proxy |
+/// | `jwks_authority` | text, the issuer's host | what the cluster is called in that fetch |
 /// | `jwks_url` | text | public keys, fetched from there |
 /// | `scope` | list | demanded of every token |
 /// | `leeway` | seconds, 5 | how far clocks may differ |
@@ -115,7 +116,7 @@ impl Draft {
         match reader.bytes(name) {
             b"$schema" => _ = reader.string()?,
             b"realm" => self.realm = Some(text(reader, "realm is a name")?),
-            b"secrets" => self.read_secrets(reader, secret)?,
+            b"secrets" => self.read_secrets(json, reader, secret, within)?,
             b"max_age" => {
                 let seconds = reader.number()?.and_then(|seconds| MaxAge::try_from(seconds).ok());
                 self.max_age = Some(seconds.ok_or("max_age is 1 to 86400 seconds")?);
@@ -157,12 +158,22 @@ impl Draft {
                 })?;
             }
             b"dry_run" => self.dry_run = boolean(reader, "dry_run is true or false")?,
-            _ => return Err("unknown member".into()),
+            _ => {
+                let message = ["unknown member ", reader.str(name)?].concat();
+                *within = Some(RulesError::at(json, reader.position(), &message));
+                return Err("unknown member".into());
+            }
         }
         Ok(())
     }
 
-    fn read_secrets<F>(&mut self, reader: &mut Reader<'_>, secret: &F) -> Result<(), Wrong>
+    fn read_secrets<F>(
+        &mut self,
+        json: &str,
+        reader: &mut Reader<'_>,
+        secret: &F,
+        within: &mut Option<RulesError>,
+    ) -> Result<(), Wrong>
     where
         F: Fn(&str) -> Option<Zeroizing<Vec<u8>>>,
     {
@@ -181,8 +192,13 @@ impl Draft {
                     }
                     b"env" => {
                         let variable = reader.string()?;
-                        let found = secret(reader.str(variable)?)
-                            .ok_or("secrets: the variable that env names is not set, or not handed in")?;
+                        let variable = reader.str(variable)?;
+                        let Some(found) = secret(variable) else {
+                            let message =
+                                ["secrets: ", variable, ", which env names, is not set or not handed in"];
+                            *within = Some(RulesError::at(json, reader.position(), &message.concat()));
+                            return Err("secrets: env".into());
+                        };
                         bytes = Some(found);
                         sources += 1;
                     }
@@ -197,7 +213,11 @@ impl Draft {
                         audience = names(reader, "secrets: audience is a name or a list of names")?;
                     }
                     b"scopes" => scopes = names(reader, "secrets: scopes is a list of names")?,
-                    _ => return Err("unknown member in secrets".into()),
+                    _ => {
+                        let message = ["secrets: unknown member ", reader.str(name)?].concat();
+                        *within = Some(RulesError::at(json, reader.position(), &message));
+                        return Err("secrets: unknown member".into());
+                    }
                 }
                 Ok::<_, Wrong>(())
             })?;
@@ -220,7 +240,10 @@ impl Draft {
             (Some(url), None) => Some(KeySource::Url(url)),
             (None, Some(cluster)) => Some(KeySource::Cluster {
                 path: self.jwks_path.ok_or("jwks_path is missing: it goes with jwks_cluster")?,
-                authority: self.jwks_authority.unwrap_or_else(|| cluster.clone()),
+                authority: self
+                    .jwks_authority
+                    .or_else(|| authority(self.issuer.as_deref()?).map(str::to_owned))
+                    .unwrap_or_else(|| cluster.clone()),
                 cluster,
             }),
             (None, None) if self.jwks_path.is_some() || self.jwks_authority.is_some() => {
@@ -269,6 +292,12 @@ impl Draft {
         let (dry_run, inline_secret) = (self.dry_run, self.inline_secret);
         Ok(Settings { verifier, source, issuer: self.issuer, dry_run, inline_secret })
     }
+}
+
+/// The host and port of an issuer's URL.
+fn authority(issuer: &str) -> Option<&str> {
+    let (_, rest) = issuer.split_once("://")?;
+    rest.split(['/', '?', '#']).next().filter(|authority| !authority.is_empty())
 }
 
 /// A value as it stands in the text, and where it begins.
@@ -347,7 +376,7 @@ mod tests {
     fn a_whole_one() {
         let settings = read(
             r#"{"realm": "corp", "secrets": [{"env": "SECRET", "digest": "sha256", "audience": "a", "scopes": ["s"]}],
-                "max_age": 300, "issuer": "https://i.example", "audience": ["a", "b"], "scope": "s", "leeway": 0,
+                "max_age": 300, "issuer": "https://i.example:8443/corp", "audience": ["a", "b"], "scope": "s", "leeway": 0,
                 "jwks_cluster": "issuer", "jwks_path": "/corp/jwks.json", "dry_run": true,
                 "rules": {"rules": [{"path_prefix": "/open", "need": "open"}]}, "revocations": [{"jti": "x"}]}"#,
         )
@@ -355,7 +384,7 @@ mod tests {
         let source = KeySource::Cluster {
             cluster: "issuer".into(),
             path: "/corp/jwks.json".into(),
-            authority: "issuer".into(),
+            authority: "i.example:8443".into(),
         };
         assert_eq!(settings.source, Some(source));
         assert!(settings.dry_run && !settings.inline_secret);
@@ -381,13 +410,16 @@ mod tests {
             (format!("{{{secret},\"jwks_path\":\"/x\"}}"), "jwks_cluster is missing"),
             (format!("{{{secret},\"jwks_cluster\":\"c\",\"jwks_path\":\"x\"}}"), "jwks_path begins with /"),
             (format!("{{{secret},\"dry_run\":1}}"), "dry_run is true or false"),
-            (format!("{{{secret},\"dry-run\":true}}"), "unknown member"),
+            (format!("{{{secret},\"dry-run\":true}}"), "unknown member dry-run"),
             (
                 format!("{{{secret},\n \"rules\": {{\"rules\":[\n  {{\"need\":\"maybe\"}}]}}}}"),
                 "line 3 column 18: rules: need is open, optional or required",
             ),
             (format!("{{{secret},\"revocations\":[{{\"who\":1}}]}}"), "revocations: "),
-            (r#"{"realm":"r","secrets":[{"env":"OTHER"}]}"#.into(), "not set, or not handed in"),
+            (
+                r#"{"realm":"r","secrets":[{"env":"OTHER"}]}"#.into(),
+                "secrets: OTHER, which env names, is not set",
+            ),
             (r#"{"realm":"r","secrets":[{"value":"short"}]}"#.into(), "at least 16 bytes"),
             (r#"{"realm":"r","secrets":[{"digest":"sha1"}]}"#.into(), "one of env and value"),
             (r#"{"realm":"r","secrets":[{"env":"SECRET","digest":"md5"}]}"#.into(), "digest is"),
