@@ -4,6 +4,7 @@
 //! of [`process::LIMIT`] and dies with the test that started it.
 
 pub mod agent;
+pub mod envoy;
 pub mod home;
 pub mod http;
 pub mod peers;
@@ -40,6 +41,18 @@ pub fn root() -> PathBuf {
         .map(PathBuf::from)
         .or_else(|| here.parent().map(PathBuf::from))
         .unwrap_or(here)
+}
+
+/// A file that `cargo xtask wasm` made; otherwise the test is skipped.
+#[must_use]
+pub fn dist(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("SEAMLESS_DIST").map_or_else(|| root().join("dist"), PathBuf::from);
+    let path = folder.join(name);
+    if path.is_file() {
+        return Some(path);
+    }
+    skip::skip(&format!("no {}; `cargo xtask wasm` makes it", path.display()));
+    None
 }
 
 /// Whether throw-away accounts may be made: root, and asked for.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod embedded_ssh;
+mod envoy;
 mod first_start;
 mod http;
 mod itsdangerous;

@@ -352,6 +352,10 @@ impl Context {
             .env("SEAMLESS_BIN", binary)
             .env("SEAMLESS_ROOT", &self.space.root)
             .env("SEAMLESS_DIST", self.space.root.join("dist"))
+            .env(
+                "SEAMLESS_TRAP_FILTER",
+                self.space.target.join("wasm/work/filter-that-traps/seamless-filter.wasm"),
+            )
             .env("SEAMLESS_LINES", self.space.target.join("conformance/lines"))
             .env("SEAMLESS_SKIPS", self.skips_file());
         // A test without its peer says so; in CI it fails.

@@ -24,17 +24,24 @@ pub struct Module {
     package: &'static str,
     library: &'static str,
     slim: bool,
+    feature: Option<&'static str>,
 }
 
 impl Module {
     /// With the crate's default features.
     pub fn new(package: &'static str, library: &'static str) -> Self {
-        Self { package, library, slim: false }
+        Self { package, library, slim: false, feature: None }
     }
 
     /// Without them, and small before fast.
     pub fn without_defaults(mut self) -> Self {
         self.slim = true;
+        self
+    }
+
+    /// With one more.
+    pub fn with(mut self, feature: &'static str) -> Self {
+        self.feature = Some(feature);
         self
     }
 
@@ -123,6 +130,7 @@ impl Compiler {
                 module.package,
             ])
             .args(module.slim.then_some("--no-default-features"))
+            .args(module.feature.map(|feature| format!("--features={feature}")))
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_ENCODED_RUSTFLAGS", &self.flags)
             .env_remove("RUSTFLAGS")

@@ -125,7 +125,13 @@ fn npm_package(compiler: &Compiler, out: &Path, log: &mut Log) -> Result<PathBuf
 fn filter(compiler: &Compiler, out: &Path, log: &mut Log) -> Result {
     println!("Envoy filter");
     let module = compiler.compile(&Module::new("seamless-filter", "seamless_filter"), log)?;
-    compiler.optimise(&module, &out.join("seamless-filter.wasm"), log)
+    compiler.optimise(&module, &out.join("seamless-filter.wasm"), log)?;
+    // For the test that a trap shuts the door; not in `dist`.
+    let module = Module::new("seamless-filter", "seamless_filter").with("trap-for-tests");
+    let module = compiler.compile(&module, log)?;
+    let work = compiler.work("filter-that-traps");
+    std::fs::create_dir_all(&work).doing(format_args!("make {}", work.display()))?;
+    compiler.optimise(&module, &work.join("seamless-filter.wasm"), log)
 }
 
 /// The Worker in Rust.
