@@ -173,6 +173,10 @@ extern "C" fn proxy_on_tick(context: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(context: u32, _count: u32, _is_end: u32) -> u32 {
+    #[cfg(feature = "trap-for-tests")]
+    if crate::headers::Headers::new(&Envoy.request_headers()).first("x-trap").is_some() {
+        core::arch::wasm32::unreachable();
+    }
     INSTANCE.with_borrow_mut(|instance| match instance.filter_of(context) {
         Some(filter) => match filter.on_request(&Envoy, context) {
             Step::Pass => CONTINUE,
