@@ -1,7 +1,7 @@
 //! `realm.toml`: what an operator decides for a realm. Every key is known or an error with its line.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -129,6 +129,8 @@ pub struct Verify {
     pub audience: Vec<String>,
     /// Clock difference that is forgiven, at most 60 s.
     pub leeway: Seconds,
+    /// The `rules.json` by which `/verify` judges the request that a proxy asks about; relative to the realm.
+    pub rules: Option<PathBuf>,
 }
 
 /// `[serve]`
@@ -338,7 +340,7 @@ impl Default for Seamless {
 
 impl Default for Verify {
     fn default() -> Self {
-        Self { audience: Vec::new(), leeway: Seconds(5) }
+        Self { audience: Vec::new(), leeway: Seconds(5), rules: None }
     }
 }
 
@@ -405,6 +407,8 @@ scopes = []
 audience = []
 # Clock difference that is forgiven, at most 60s.
 leeway = "5s"
+# Which request needs what, for proxies that say which request they ask about (X-Forwarded-Method, -Host and -Uri).
+# rules = "rules.json"           # in the realm's directory; read when `seamless serve` starts
 
 [serve]
 # Where `seamless serve` listens; --ssh and --http come before these.

@@ -152,6 +152,12 @@ impl Verifier {
         self.state = next_state();
     }
 
+    /// The rules that requests are judged by, if there are any.
+    #[must_use]
+    pub const fn rules(&self) -> Option<&Rules> {
+        self.rules.as_ref()
+    }
+
     /// The name in `WWW-Authenticate`.
     #[must_use]
     pub fn realm(&self) -> &str {

@@ -92,6 +92,7 @@ pub fn examine(realm: &Realm, around: &Surroundings<'_>) -> Vec<Finding> {
     list.signing_keys(realm);
     list.user_keys(realm);
     list.issuer(realm);
+    list.rules(realm);
     list.sshd(realm);
     list.findings
 }
@@ -144,6 +145,18 @@ impl<'a> List<'a> {
         look(self);
         if self.findings.len() == before {
             self.push(Severity::Ok, fine.into(), None);
+        }
+    }
+
+    fn rules(&mut self, realm: &Realm) {
+        match trust::rules(realm) {
+            Ok(None) => {}
+            Ok(Some(rules)) => {
+                self.push(Severity::Ok, format!("the rules of /verify are readable: {}", rules.len()), None);
+            }
+            Err(error) => {
+                self.trouble(&error, "mend the file, or take `rules` out of [verify] in realm.toml")
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backends::http_get;
 use crate::backends::store::{Revoked, SigningAlgorithm, SigningKey};
+use crate::backends::{files, http_get};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::realm::Realm;
@@ -44,6 +44,21 @@ pub fn verifier(realm: &Realm) -> Result<Arc<token::Verifier>> {
     Ok(verifier)
 }
 
+/// The rules of `[verify] rules`, if there are any.
+pub fn rules(realm: &Realm) -> Result<Option<token::Rules>> {
+    let Some(file) = &realm.config.verify.rules else { return Ok(None) };
+    let path = realm.dir.join(file);
+    let bytes = files::read_small(&path, 64 * 1024)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Error::failed(format!("{} is not UTF-8 text", path.display())))?;
+    let rules = token::Rules::from_json(text).map_err(|wrong| {
+        let place = format!("{}:{}:{}", path.display(), wrong.line, wrong.column);
+        Error::failed(format!("{place}: {}", wrong.message))
+            .hint("`seamless rules check FILE` reads it as well")
+    })?;
+    Ok(Some(rules))
+}
+
 /// Fetches somebody's JWK set.
 pub fn fetch(url: &str) -> Result<String> {
     http_get::text(url)
@@ -79,6 +94,9 @@ fn build(realm: &Realm, keys: &[SigningKey], now: u64) -> Result<token::Verifier
     // What the operator named holds for `seamless` tokens too; the default is the JWTs' alone.
     if !config.verify.audience.is_empty() {
         verifier = verifier.with_audience(audiences);
+    }
+    if let Some(rules) = rules(realm)? {
+        verifier = verifier.with_rules(rules);
     }
     let revocations = realm.store.revocations(now)?;
     let revocations = revocations.into_iter().map(|r| revocation(r.what)).collect::<token::Revocations>();

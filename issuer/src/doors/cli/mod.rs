@@ -6,12 +6,14 @@ mod authorized_keys;
 mod completions;
 mod delete;
 mod doctor;
+mod explain;
 mod init;
 mod inspect;
 mod key;
 mod man;
 mod output;
 mod realm;
+mod rules;
 mod serve;
 mod signing_key;
 mod sync;
@@ -92,6 +94,11 @@ enum Command {
     Adopt(adopt::Args),
     /// Short for `token verify`
     Verify(verify::Args),
+    /// Say what becomes of a token or a request, by which rule, and how to mend it
+    Explain(explain::Args),
+    /// Read a rules.json, and try requests against it
+    #[command(subcommand)]
+    Rules(rules::Command),
     /// Check a realm and its surroundings, and say how to mend them
     Doctor(doctor::Args),
     /// Show and verify the audit log
@@ -187,6 +194,8 @@ fn run(context: &Context, command: Command) -> Result<u8> {
         Command::Delete(args) => delete::run(context, args),
         Command::Adopt(args) => adopt::run(context, args),
         Command::Verify(args) => verify::run(context, args),
+        Command::Explain(args) => explain::run(context, args),
+        Command::Rules(command) => rules::run(context, command),
         Command::Doctor(args) => doctor::run(context, args),
         Command::Audit(command) => audit::run(context, command),
         Command::AuthorizedKeys(args) => authorized_keys::run(context, args),

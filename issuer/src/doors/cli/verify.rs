@@ -17,7 +17,7 @@ use crate::services::accepted::Accepted;
 use crate::services::trust;
 
 use super::target::Entered;
-use super::{Context, init};
+use super::{Context, init, rules};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
@@ -27,7 +27,7 @@ revocations included. Tokens are read from standard input, one a line, where non
 Exit code 0 only if every token is ok.")]
 pub(super) struct Args {
     /// The token; for trying only, since other users can see it in the process list
-    token: Option<String>,
+    pub(super) token: Option<String>,
     /// The realm that judges
     #[arg(long)]
     realm: Option<String>,
@@ -60,25 +60,19 @@ pub(super) struct Args {
     revoked: Option<String>,
     /// Judge a request by a rules.json
     #[arg(long, value_name = "FILE", requires = "request")]
-    rules: Option<String>,
+    pub(super) rules: Option<String>,
     /// The request to judge, such as 'GET /x' or 'GET https://host/x'
     #[arg(long, value_name = "REQUEST", requires = "rules")]
     request: Option<String>,
     /// Judge as at this time, in Unix seconds
     #[arg(long, value_name = "UNIX_SECONDS")]
-    at: Option<u64>,
+    pub(super) at: Option<u64>,
 }
 
 pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
-    let judge = if args.secret_file.is_empty() && args.jwks.is_none() {
-        let place = context.place(args.realm.as_deref())?;
-        let realm = match context.enter_with_tokens(&place, args.token.as_deref())? {
-            Entered::Here(realm) => realm,
-            Entered::Elsewhere(code) => return Ok(code),
-        };
-        Judge::by_realm(*realm, &args)?
-    } else {
-        Judge::by_files(context, &args)?
+    let judge = match judge(context, &args, |_| Ok(()))? {
+        Judged::Here(judge, ()) => judge,
+        Judged::Elsewhere(code) => return Ok(code),
     };
     let now = args.at.unwrap_or_else(|| context.clock.now());
     let mut scratch = Scratch::new();
@@ -99,22 +93,59 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     Ok(if all_ok { 0 } else { 1 })
 }
 
+/// Where the judgement is made.
+pub(super) enum Judged<T> {
+    /// In this process, with what `then` gave.
+    Here(Judge, T),
+    /// It was done by another, with this exit code.
+    Elsewhere(u8),
+}
+
+/// Finds the judge: the realm, or keys from files. `then` runs in the process that judges.
+pub(super) fn judge<T>(
+    context: &Context,
+    args: &Args,
+    then: impl FnOnce(&Context) -> Result<T>,
+) -> Result<Judged<T>> {
+    let judge = if args.secret_file.is_empty() && args.jwks.is_none() {
+        let place = context.place(args.realm.as_deref())?;
+        let realm = match context.enter_with_tokens(&place, args.token.as_deref())? {
+            Entered::Here(realm) => realm,
+            Entered::Elsewhere(code) => return Ok(Judged::Elsewhere(code)),
+        };
+        Judge::by_realm(context, *realm, args)?
+    } else {
+        Judge::by_files(context, args)?
+    };
+    Ok(Judged::Here(judge, then(context)?))
+}
+
 /// Who judges, and what is demanded.
-struct Judge {
-    verifier: Arc<Verifier>,
+pub(super) struct Judge {
+    pub(super) verifier: Arc<Verifier>,
     audiences: Vec<String>,
     scopes: Vec<String>,
-    request: Option<Request>,
+    pub(super) request: Option<Request>,
 }
 
 impl Judge {
-    fn by_realm(realm: Realm, args: &Args) -> Result<Self> {
-        if args.rules.is_some() || args.revoked.is_some() || args.issuer.is_some() {
-            return Err(Error::usage("--rules, --revoked and --issuer go with --secret-file or --jwks")
+    fn by_realm(context: &Context, realm: Realm, args: &Args) -> Result<Self> {
+        if args.revoked.is_some() || args.issuer.is_some() {
+            return Err(Error::usage("--revoked and --issuer go with --secret-file or --jwks")
                 .hint("a realm's own revocations count already"));
         }
-        let verifier = trust::verifier(&realm)?;
-        Ok(Self { verifier, audiences: args.audience.clone(), scopes: args.scope.clone(), request: None })
+        let mut verifier = trust::verifier(&realm)?;
+        let (mut audiences, mut scopes) = (args.audience.clone(), args.scope.clone());
+        let request = args.request.as_deref().map(Request::parse).transpose()?;
+        if let Some(file) = &args.rules {
+            let (_, rules) = rules::read(context, file)?;
+            let mut own = (*verifier).clone().with_rules(rules).with_scopes(std::mem::take(&mut scopes));
+            if let Some(named) = Audiences::new(std::mem::take(&mut audiences)) {
+                own = own.with_audience(named);
+            }
+            verifier = Arc::new(own);
+        }
+        Ok(Self { verifier, audiences, scopes, request })
     }
 
     fn by_files(context: &Context, args: &Args) -> Result<Self> {
@@ -149,47 +180,47 @@ impl Judge {
             verifier = verifier.with_revocations(list);
         }
         if let Some(file) = &args.rules {
-            let text = text_file(context, file)?;
-            let rules = Rules::from_json(&text).map_err(|e| Error::failed(format!("{file}: {e}")))?;
-            verifier = verifier.with_rules(rules);
+            verifier = verifier.with_rules(rules::read(context, file)?.1);
         }
         let request = args.request.as_deref().map(Request::parse).transpose()?;
         Ok(Self { verifier: Arc::new(verifier), audiences: vec![], scopes: vec![], request })
     }
 
-    /// Whether it is ok, and the line to print.
-    fn verdict(&self, token: &[u8], now: u64, scratch: &mut Scratch, as_json: bool) -> (bool, String) {
-        let verifier = &self.verifier;
-        let verdict = match &self.request {
-            Some(request) => {
-                let view = request.with(token);
-                return match verifier.check(&view, now, scratch) {
-                    Outcome::Identity(identity) => (true, accepted(&identity, as_json)),
-                    Outcome::Rejection(rejection) => (false, rejected(rejection, as_json)),
-                    _ => (
-                        true,
-                        if as_json { json!({"verdict": "open"}).to_string() } else { "open".to_owned() },
-                    ),
-                };
-            }
+    /// What becomes of a token; without a request, of the token by itself.
+    pub(super) fn outcome<'a>(
+        &'a self,
+        token: &'a [u8],
+        request: Option<&'a RequestWithToken<'a>>,
+        now: u64,
+        scratch: &'a mut Scratch,
+    ) -> Outcome<'a> {
+        let verdict = match request {
+            Some(request) => return self.verifier.check(request, now, scratch),
+            None if token.is_empty() => Err(token::Code::MissingAuthorization.into()),
             None if self.audiences.is_empty() && self.scopes.is_empty() => {
-                verifier.verify(token, now, scratch)
+                self.verifier.verify(token, now, scratch)
             }
             None => {
                 let audiences: Vec<_> = self.audiences.iter().map(String::as_str).collect();
                 let scopes: Vec<_> = self.scopes.iter().map(String::as_str).collect();
                 let demand = Demand { audiences: &audiences, scopes: &scopes };
-                return line(verifier.verify_with(token, &demand, now, scratch), as_json);
+                self.verifier.verify_with(token, &demand, now, scratch)
             }
         };
-        line(verdict, as_json)
+        verdict.map_or_else(Outcome::Rejection, Outcome::Identity)
     }
-}
 
-fn line(verdict: std::result::Result<Identity<'_>, Rejection>, as_json: bool) -> (bool, String) {
-    match verdict {
-        Ok(identity) => (true, accepted(&identity, as_json)),
-        Err(rejection) => (false, rejected(rejection, as_json)),
+    /// Whether it is ok, and the line to print.
+    fn verdict(&self, token: &[u8], now: u64, scratch: &mut Scratch, as_json: bool) -> (bool, String) {
+        let nobody =
+            |what: &str| (true, if as_json { json!({"verdict": what}).to_string() } else { what.to_owned() });
+        let request = self.request.as_ref().map(|request| request.with(token));
+        match self.outcome(token, request.as_ref(), now, scratch) {
+            Outcome::Identity(identity) => (true, accepted(&identity, as_json)),
+            Outcome::Rejection(rejection) => (false, rejected(rejection, as_json)),
+            Outcome::Open => nobody("open"),
+            Outcome::Anonymous => nobody("anonymous"),
+        }
     }
 }
 
@@ -214,20 +245,20 @@ fn rejected(rejection: Rejection, as_json: bool) -> String {
 }
 
 /// A request as it would come to an edge.
-struct Request {
+pub(super) struct Request {
     method: String,
     scheme: String,
     authority: String,
     path: String,
 }
 
-struct RequestWithToken<'a> {
+pub(super) struct RequestWithToken<'a> {
     request: &'a Request,
     authorization: Option<Vec<u8>>,
 }
 
 impl Request {
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let bad = || {
             Error::usage(format!("{:?} is not a request", crate::names::shorten(text)))
                 .hint("such as 'GET /x' or 'GET https://host/x'")
@@ -254,7 +285,12 @@ impl Request {
         })
     }
 
-    fn with(&self, token: &[u8]) -> RequestWithToken<'_> {
+    /// The number of the rule that counts; none where none matches, or where path or host are refused.
+    pub(super) fn rule(&self, rules: &Rules) -> Option<usize> {
+        rules.decide(&self.method, &self.authority, Some(self.path.as_bytes())).ok()?.index
+    }
+
+    pub(super) fn with(&self, token: &[u8]) -> RequestWithToken<'_> {
         let scheme: &[u8] = if Format::of(token) == Format::Jwt { b"Bearer " } else { b"seamless " };
         // No token is a request without credentials.
         let authorization = (!token.is_empty()).then(|| [scheme, token].concat());
@@ -329,7 +365,7 @@ fn jwks(context: &Context, source: &str) -> Result<String> {
     text_file(context, source)
 }
 
-fn text_file(context: &Context, file: &str) -> Result<String> {
+pub(super) fn text_file(context: &Context, file: &str) -> Result<String> {
     let bytes = context.read_file(file, 1024 * 1024)?;
     String::from_utf8(bytes).map_err(|_| Error::failed(format!("{file} is not UTF-8 text")))
 }

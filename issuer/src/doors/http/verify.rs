@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 use token::seen::Seen;
-use token::{Code, Demand, Identity, Rejection, Scratch, Verdict, Verifier};
+use token::{Code, Demand, Identity, Outcome, Rejection, RequestView, Scratch, Verdict, Verifier};
 
 use super::Site;
 use super::query::Query;
@@ -52,6 +52,9 @@ pub(super) fn answer(site: &Site, request: &Parts) -> Answer {
             return judged(site, Err(Code::KeysUnavailable.into()), asks_json);
         }
     };
+    if verifier.rules().is_some() {
+        return by_rules(site, request, &verifier, &query, asks_json);
+    }
     let audience = query.audience.as_deref();
     let scopes: Vec<&str> = query.scopes.iter().map(AsRef::as_ref).collect();
     let demand = Demand { audiences: audience.as_slice(), scopes: &scopes };
@@ -61,6 +64,81 @@ pub(super) fn answer(site: &Site, request: &Parts) -> Answer {
         // Only a verification inside a verification would find it taken, and there is none.
         Err(_) => judged(site, Err(Code::KeysUnavailable.into()), asks_json),
     })
+}
+
+/// What the rules want of the request that the proxy asks about. Its address demands nothing more then: which request
+/// needs what has one place.
+fn by_rules(site: &Site, request: &Parts, verifier: &Verifier, query: &Query<'_>, asks_json: bool) -> Answer {
+    if *query != Query::default() {
+        return bad_query(site, asks_json);
+    }
+    let Some(asked) = Asked::read(&request.headers) else {
+        // The proxy does not say which: nobody passes.
+        return judged(site, Err(Code::BadPath.into()), asks_json);
+    };
+    DESK.with(|desk| {
+        let Ok(mut desk) = desk.try_borrow_mut() else {
+            return judged(site, Err(Code::KeysUnavailable.into()), asks_json);
+        };
+        let Desk { scratch, seen } = &mut *desk;
+        let outcome = match seen {
+            Some(seen) => verifier.check_seen(&asked, site.realm.now(), scratch, seen),
+            None => verifier.check(&asked, site.realm.now(), scratch),
+        };
+        match outcome {
+            Outcome::Identity(identity) => judged(site, Ok(identity), asks_json),
+            Outcome::Rejection(rejection) => judged(site, Err(rejection), asks_json),
+            Outcome::Open => nobody(site, "open"),
+            Outcome::Anonymous => nobody(site, "anonymous"),
+        }
+    })
+}
+
+/// The request that a proxy asks about, by the headers that Traefik and Caddy send and the nginx example sets.
+///
+/// Each must be there once: a second one would be the client's own.
+struct Asked<'a> {
+    headers: &'a HeaderMap,
+    method: &'a str,
+    host: &'a str,
+    path: &'a [u8],
+}
+
+impl<'a> Asked<'a> {
+    fn read(headers: &'a HeaderMap) -> Option<Self> {
+        let once = |name: &str| {
+            let mut values = headers.get_all(name).iter();
+            values.next().filter(|_| values.next().is_none())
+        };
+        Some(Self {
+            headers,
+            method: once("x-forwarded-method")?.to_str().ok()?,
+            host: once("x-forwarded-host")?.to_str().ok()?,
+            path: once("x-forwarded-uri")?.as_bytes(),
+        })
+    }
+}
+
+impl RequestView for Asked<'_> {
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn scheme(&self) -> &str {
+        ""
+    }
+
+    fn authority(&self) -> &str {
+        self.host
+    }
+
+    fn path(&self) -> Option<&[u8]> {
+        Some(self.path)
+    }
+
+    fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
 }
 
 impl Desk {
@@ -93,6 +171,18 @@ fn judged(site: &Site, verdict: Verdict<'_>, asks_json: bool) -> Answer {
         }
         Err(rejection) => rejected(site, rejection, asks_json),
     }
+}
+
+/// The rules let the request pass, and nobody is in it.
+fn nobody(site: &Site, verdict: &'static str) -> Answer {
+    site.metrics.verified(None);
+    let mut answer = reply::fresh(StatusCode::OK, reply::JSON, format!("{}\n", json!({"verdict": verdict})));
+    let headers = answer.headers_mut();
+    for name in IDENTITY {
+        headers.insert(name, HeaderValue::from_static(""));
+    }
+    headers.insert(VERDICT, HeaderValue::from_static(verdict));
+    answer
 }
 
 /// None where an identity would not fit into headers, which the core's encoding rules out.
