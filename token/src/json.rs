@@ -111,28 +111,11 @@ impl<'t> Reader<'t> {
         E: From<Syntax>,
         F: FnMut(&mut Self, Span) -> Result<(), E>,
     {
-        self.open(b'{')?;
-        let mut names = [Span::default(); MAX_MEMBERS];
-        let mut count = 0;
-        if self.eat(b'}') {
-            return self.close();
-        }
-        loop {
-            self.skip_space();
-            let name = self.string()?;
-            let before = names.get(..count).unwrap_or_default();
-            if before.iter().any(|other| self.bytes(*other) == self.bytes(name)) {
-                return Err(Syntax::Duplicate.into());
-            }
-            *names.get_mut(count).ok_or(Syntax::TooMuch)? = name;
-            count += 1;
-            self.expect(b':')?;
+        let mut members = Members::open(self)?;
+        while let Some(name) = members.next(self)? {
             member(self, name)?;
-            if !self.eat(b',') {
-                self.expect(b'}')?;
-                return self.close();
-            }
         }
+        Ok(())
     }
 
     /// Reads an array. `item` must read each value.
@@ -143,13 +126,15 @@ impl<'t> Reader<'t> {
     {
         self.open(b'[')?;
         if self.eat(b']') {
-            return self.close();
+            self.close();
+            return Ok(());
         }
         loop {
             item(self)?;
             if !self.eat(b',') {
                 self.expect(b']')?;
-                return self.close();
+                self.close();
+                return Ok(());
             }
         }
     }
@@ -327,11 +312,8 @@ impl<'t> Reader<'t> {
         if self.depth > MAX_DEPTH { Err(Syntax::TooMuch) } else { Ok(()) }
     }
 
-    // A `Result` so that it can be returned.
-    #[allow(clippy::unnecessary_wraps)]
-    fn close<E>(&mut self) -> Result<(), E> {
+    const fn close(&mut self) {
         self.depth -= 1;
-        Ok(())
     }
 
     fn skip_space(&mut self) {
@@ -370,6 +352,43 @@ impl<'t> Reader<'t> {
 
     fn byte(&self) -> Option<u8> {
         self.text.get(self.at).copied()
+    }
+}
+
+/// The names of the object that is being read. Apart from [`Reader::object`], of which there is one for every caller.
+struct Members {
+    names: [Span; MAX_MEMBERS],
+    count: usize,
+}
+
+impl Members {
+    fn open(reader: &mut Reader<'_>) -> Result<Self, Syntax> {
+        reader.open(b'{')?;
+        Ok(Self { names: [Span::default(); MAX_MEMBERS], count: 0 })
+    }
+
+    /// The next name, whose value is to be read next; `None` behind the last.
+    fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<Span>, Syntax> {
+        if self.count == 0 {
+            if reader.eat(b'}') {
+                reader.close();
+                return Ok(None);
+            }
+        } else if !reader.eat(b',') {
+            reader.expect(b'}')?;
+            reader.close();
+            return Ok(None);
+        }
+        reader.skip_space();
+        let name = reader.string()?;
+        let before = self.names.get(..self.count).unwrap_or_default();
+        if before.iter().any(|other| reader.bytes(*other) == reader.bytes(name)) {
+            return Err(Syntax::Duplicate);
+        }
+        *self.names.get_mut(self.count).ok_or(Syntax::TooMuch)? = name;
+        self.count += 1;
+        reader.expect(b':')?;
+        Ok(Some(name))
     }
 }
 

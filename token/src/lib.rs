@@ -32,7 +32,6 @@ mod path;
 pub mod policy;
 #[cfg(feature = "jwt")]
 pub mod refresh;
-#[cfg(feature = "alloc")]
 pub mod request;
 #[cfg(feature = "alloc")]
 pub mod revocation;
@@ -55,6 +54,7 @@ mod verifier;
 
 pub use key_error::KeyError;
 pub use policy::{Leeway, MaxAge, OutOfRange};
+pub use request::{Outcome, RequestView};
 pub use text::MAX_TOKEN_LENGTH;
 pub use verdict::{Code, Format, Identity, Rejection, UnknownName, Verdict};
 
@@ -63,7 +63,6 @@ pub use {
     headers::{identity_headers, is_identity_header, www_authenticate},
     inspect::{Inspection, inspect},
     policy::{Audiences, Demand},
-    request::{Outcome, RequestView},
     revocation::{Revocation, Revocations},
     rules::{Decision, Need, Rules, RulesError},
     scratch::Scratch,

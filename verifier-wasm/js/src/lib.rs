@@ -1,7 +1,7 @@
 //! token over wasm-bindgen: the inside of npm `@seamless-auth/verifier`.
 //!
-//! Strings don't cross the border: JavaScript writes bytes where [`input`] says, calls a function of numbers, and reads
-//! numbers and text back where [`output`] says. That is 150 ns and 6 KB less than wasm-bindgen's strings, and it leaves
+//! Strings don't cross the border: JavaScript writes bytes where `input` says, calls a function of numbers, and reads
+//! numbers and text back where `output` says. That is 150 ns and 6 KB less than wasm-bindgen's strings, and it leaves
 //! nothing for generated glue to do: `npm/src/module.js` calls the exports by their names. An instance of the module
 //! holds one verifier, so that a trap costs nobody else's.
 
@@ -10,122 +10,30 @@
 
 extern crate alloc;
 
-mod config;
-mod core;
-mod only;
-mod output;
 #[cfg(feature = "full")]
-mod upkeep;
+mod full;
+mod only;
+#[cfg(not(feature = "full"))]
+mod slim;
 
-use wasm_bindgen::prelude::wasm_bindgen;
-
-use crate::core::{Core, Request};
+#[cfg(feature = "full")]
+pub use full::*;
+#[cfg(not(feature = "full"))]
+pub use slim::*;
 
 /// A panic becomes a trap: the caller answers 503 and takes a new instance.
 #[cfg(all(target_arch = "wasm32", not(feature = "std")))]
 #[panic_handler]
-fn panic(_: &::core::panic::PanicInfo<'_>) -> ! {
-    ::core::arch::wasm32::unreachable()
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
 }
 
 #[cfg(all(target_arch = "wasm32", not(feature = "std")))]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-fn with<R>(run: impl FnOnce(&mut Core) -> R) -> R {
-    only::with(|core| run(core.get_or_insert_with(Core::new)))
-}
-
-/// Where to write at least `length` bytes.
-#[wasm_bindgen]
-pub fn input(length: usize) -> usize {
-    with(|core| core.input(length))
-}
-
-/// Where the numbers are; the first of them says where the text is. `output.rs` names them.
-#[wasm_bindgen]
-pub fn output() -> usize {
-    with(|core| core.output.words().expose_provenance())
-}
-
-/// Takes one piece of the configuration, named in `config.rs`: `length` bytes of input, or a number. 0, or 1 and a text
-/// that says what is wrong; 2 where line and column stand beside it.
-#[wasm_bindgen]
-pub fn set(field: u32, length: usize, value: u32) -> u32 {
-    with(|core| core.set(field, length, value))
-}
-
-/// Judges a token of that many bytes: 0 for an identity, else its code's place in `Code::ALL`, from 1.
-#[wasm_bindgen]
-pub fn verify(length: usize, now: f64) -> u32 {
-    with(|core| core.verify(length, core::seconds(now)))
-}
-
-/// Judges a request; 100 is open, 101 anonymous. Its parts lie one behind the other, `path` is -1 for none. Of the
-/// `Authorization` headers only the first is there, and how many there are.
-#[wasm_bindgen]
-pub fn check(
-    method: usize,
-    authority: usize,
-    path: i32,
-    authorization: usize,
-    count: usize,
-    now: f64,
-) -> u32 {
-    with(|core| {
-        core.check(
-            Request { method, authority, path: usize::try_from(path).ok(), authorization, count },
-            core::seconds(now),
-        )
-    })
-}
-
-/// How many verified tokens are remembered.
-#[cfg(feature = "full")]
-#[wasm_bindgen]
-pub fn remembered() -> usize {
-    with(|core| core.seen.len())
-}
-
-/// The number of a fetch that is to be done now, with its `ETag` as text; 0 for none, and the time to ask again.
-#[cfg(feature = "full")]
-#[wasm_bindgen]
-pub fn poll(now: f64) -> u32 {
-    with(|core| core.poll(core::seconds(now)))
-}
-
-/// The number of the fetch that was asked for last: where one request can't wait for another's, it fetches beside it.
-#[cfg(feature = "full")]
-#[wasm_bindgen]
-pub fn flight() -> u32 {
-    with(|core| core.flight())
-}
-
-/// 0 where there are no keys that count, 1 where there are but who can should wait for others, 2 where all is well.
-#[cfg(feature = "full")]
-#[wasm_bindgen]
-pub fn keys(now: f64) -> u32 {
-    with(|core| core.keys(core::seconds(now)))
-}
-
-/// Takes the answer of a fetch: body, then `ETag`, in the input; ages are -1 where unknown. 0 where nothing is new, 1 for
-/// new keys, 2 and a text that says why it was refused.
-#[cfg(feature = "full")]
-#[wasm_bindgen]
-pub fn response(number: u32, now: f64, status: u16, body: usize, etag: usize, max_age: f64, age: f64) -> u32 {
-    with(|core| core.response(number, core::seconds(now), status, body, etag, [max_age, age]))
-}
-
-/// Notes that a fetch failed.
-#[cfg(feature = "full")]
-#[wasm_bindgen]
-pub fn failed(number: u32, now: f64) {
-    with(|core| core.failed(number, core::seconds(now)));
-}
-
-/// Brings the next fetch forward to now.
-#[cfg(feature = "full")]
-#[wasm_bindgen]
-pub fn want() {
-    with(|core| core.want());
+/// Seconds from a float. Saturates: what is no time is the year 1970, in which no token is valid yet.
+#[allow(clippy::as_conversions, reason = "there is no other way from a float")]
+fn seconds(now: f64) -> u64 {
+    now as u64
 }

@@ -1,24 +1,43 @@
-//! The one verifier of an instance.
+//! What an instance has one of.
 
 #![allow(unsafe_code, reason = "a static that changes needs a promise that there is one thread")]
 
-use core::cell::RefCell;
-
-use crate::core::Core;
-
 #[cfg(all(target_arch = "wasm32", not(target_feature = "atomics")))]
-pub(crate) fn with<R>(run: impl FnOnce(&mut Option<Core>) -> R) -> R {
-    struct Only(RefCell<Option<Core>>);
+mod cell {
+    use core::cell::RefCell;
+
+    pub(crate) struct Only<T>(RefCell<T>);
+
     // SAFETY: without atomics, a module's memory has one thread.
-    unsafe impl Sync for Only {}
-    static ONLY: Only = Only(RefCell::new(None));
+    unsafe impl<T> Sync for Only<T> {}
 
-    run(&mut ONLY.0.borrow_mut())
+    impl<T> Only<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(RefCell::new(value))
+        }
+
+        pub(crate) fn with<R>(&self, run: impl FnOnce(&mut T) -> R) -> R {
+            run(&mut self.0.borrow_mut())
+        }
+    }
 }
 
+// Elsewhere it is compiled to be checked, not used.
 #[cfg(not(all(target_arch = "wasm32", not(target_feature = "atomics"))))]
-pub(crate) fn with<R>(run: impl FnOnce(&mut Option<Core>) -> R) -> R {
-    std::thread_local!(static ONLY: RefCell<Option<Core>> = const { RefCell::new(None) });
+mod cell {
+    use std::sync::{Mutex, PoisonError};
 
-    ONLY.with(|only| run(&mut only.borrow_mut()))
+    pub(crate) struct Only<T>(Mutex<T>);
+
+    impl<T> Only<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(Mutex::new(value))
+        }
+
+        pub(crate) fn with<R>(&self, run: impl FnOnce(&mut T) -> R) -> R {
+            run(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
 }
+
+pub(crate) use cell::Only;

@@ -5,8 +5,9 @@ use alloc::string::String;
 use token::Verifier;
 use token::refresh::{Poll, Refresh, RefreshError, Response, Ticket};
 
-use crate::core::{Core, seconds};
-use crate::output::word;
+use super::output::word;
+use crate::seconds;
+use super::core::Core;
 
 /// Keys that are fetched.
 pub(crate) struct Upkeep {
@@ -55,10 +56,6 @@ impl Core {
         }
     }
 
-    pub(crate) fn flight(&self) -> u32 {
-        self.upkeep.as_ref().map_or(0, |upkeep| upkeep.tickets)
-    }
-
     pub(crate) fn keys(&self, now: u64) -> u32 {
         match &self.upkeep {
             Some(upkeep) if upkeep.refresh.keys(now).is_none() => 0,
@@ -80,7 +77,7 @@ impl Core {
         let Some(upkeep) = &mut self.upkeep else { return 0 };
         let Some(ticket) = upkeep.find(number) else { return 0 };
         let (body, rest) = self.input.split_at_checked(body).unwrap_or_default();
-        let text = |bytes| ::core::str::from_utf8(bytes).unwrap_or_default();
+        let text = |bytes| core::str::from_utf8(bytes).unwrap_or_default();
         let etag = Some(text(rest.get(..etag).unwrap_or_default())).filter(|etag| !etag.is_empty());
         let response = Response { status, body: text(body), etag, max_age: known(max_age), age: known(age) };
         match upkeep.refresh.on_response(ticket, now, &response) {

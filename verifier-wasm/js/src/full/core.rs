@@ -4,11 +4,9 @@ use alloc::{vec, vec::Vec};
 
 use token::{Code, Outcome, Rejection, RequestView, Scratch, Verifier};
 
-use crate::config::Config;
-use crate::output::{Output, number};
-#[cfg(feature = "full")]
-use crate::upkeep::Upkeep;
-#[cfg(feature = "full")]
+use super::config::Config;
+use super::output::{Output, number};
+use super::upkeep::Upkeep;
 use token::seen::Seen;
 
 /// A token and some, or all the parts of a request that count: longer ones are cut by the caller and rejected.
@@ -27,9 +25,7 @@ pub(crate) struct Core {
     pub(crate) config: Config,
     pub(crate) verifier: Verifier,
     scratch: Scratch,
-    #[cfg(feature = "full")]
     pub(crate) seen: Seen,
-    #[cfg(feature = "full")]
     pub(crate) upkeep: Option<Upkeep>,
 }
 
@@ -41,9 +37,7 @@ impl Core {
             config: Config::new(),
             verifier: Verifier::new(""),
             scratch: Scratch::new(),
-            #[cfg(feature = "full")]
             seen: Seen::new([0; 32]),
-            #[cfg(feature = "full")]
             upkeep: None,
         }
     }
@@ -61,10 +55,7 @@ impl Core {
         let token = self.input.get(..length).unwrap_or_default();
         #[cfg(feature = "trap")]
         assert!(token != b"trap", "asked for");
-        #[cfg(feature = "full")]
         let verdict = self.verifier.verify_seen(token, now, &mut self.scratch, &mut self.seen);
-        #[cfg(not(feature = "full"))]
-        let verdict = self.verifier.verify(token, now, &mut self.scratch);
         let status = match verdict {
             Ok(identity) => {
                 self.output.identity(&identity);
@@ -83,18 +74,15 @@ impl Core {
         let (target, rest) = rest.split_at_checked(path.unwrap_or(0)).unwrap_or_default();
         let request = View {
             // A method that isn't text is none that a rule names; a host that isn't is refused.
-            method: ::core::str::from_utf8(head).unwrap_or_default(),
-            authority: ::core::str::from_utf8(host).unwrap_or(","),
+            method: core::str::from_utf8(head).unwrap_or_default(),
+            authority: core::str::from_utf8(host).unwrap_or(","),
             path: path.map(|_| target),
             authorization: rest.get(..authorization).unwrap_or_default(),
             count,
         };
         #[cfg(feature = "trap")]
         assert!(!request.authorization.ends_with(b" trap"), "asked for");
-        #[cfg(feature = "full")]
         let outcome = self.verifier.check_seen(&request, now, &mut self.scratch, &mut self.seen);
-        #[cfg(not(feature = "full"))]
-        let outcome = self.verifier.check(&request, now, &mut self.scratch);
         let status = match outcome {
             Outcome::Open => OPEN,
             Outcome::Anonymous => ANONYMOUS,
@@ -108,11 +96,9 @@ impl Core {
     }
 
     fn before(&mut self, now: u64) {
-        #[cfg(feature = "full")]
         if let Some(upkeep) = &mut self.upkeep {
             upkeep.install(&mut self.verifier, now);
         }
-        let _ = now;
     }
 
     /// Leaves nothing of the token in the buffer.
@@ -120,13 +106,11 @@ impl Core {
         if let Some(used) = self.input.get_mut(..length) {
             used.fill(0);
         }
-        #[cfg(feature = "full")]
         if status == place(Code::UnknownKey)
             && let Some(upkeep) = &mut self.upkeep
         {
             upkeep.unknown_kid(now);
         }
-        let _ = now;
         status
     }
 }
@@ -169,7 +153,7 @@ impl RequestView for View<'_> {
     fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         // Where there are two, what the second says doesn't matter any more.
         let count = if name == "authorization" { self.count } else { 0 };
-        ::core::iter::repeat_n(self.authorization, count)
+        core::iter::repeat_n(self.authorization, count)
     }
 }
 
@@ -180,10 +164,4 @@ fn status(rejection: Rejection, output: &mut Output) -> u32 {
 
 fn place(code: Code) -> u32 {
     Code::ALL.iter().position(|other| *other == code).map_or(UNREADABLE, |place| number(place + 1))
-}
-
-/// Saturates: what is no time is the year 1970, in which no token is valid yet.
-#[allow(clippy::as_conversions, reason = "there is no other way from a float")]
-pub(crate) fn seconds(now: f64) -> u64 {
-    now as u64
 }

@@ -3,14 +3,11 @@
 use alloc::{string::String, vec::Vec};
 
 use token::{Audiences, Digest, KeyError, Leeway, MaxAge, Secret, Verifier};
-#[cfg(feature = "full")]
 use token::{PublicKeys, Revocations, Rules, RulesError};
 
-use crate::core::Core;
-#[cfg(feature = "full")]
-use crate::output::{number, word};
-#[cfg(feature = "full")]
-use crate::upkeep::Upkeep;
+use super::output::{number, word};
+use super::upkeep::Upkeep;
+use super::core::Core;
 
 /// The pieces, by their numbers; `npm/src/module.js` has the same list.
 mod field {
@@ -22,17 +19,11 @@ mod field {
     pub(super) const SECRET: u32 = 5;
     pub(super) const SECRET_AUDIENCE: u32 = 6;
     pub(super) const SECRET_SCOPE: u32 = 7;
-    #[cfg(feature = "full")]
     pub(super) const ISSUER: u32 = 8;
-    #[cfg(feature = "full")]
     pub(super) const JWKS: u32 = 9;
-    #[cfg(feature = "full")]
     pub(super) const FETCHED: u32 = 10;
-    #[cfg(feature = "full")]
     pub(super) const RULES: u32 = 11;
-    #[cfg(feature = "full")]
     pub(super) const REVOCATIONS: u32 = 12;
-    #[cfg(feature = "full")]
     pub(super) const SEED: u32 = 13;
     pub(super) const DONE: u32 = 14;
 }
@@ -47,15 +38,10 @@ pub(crate) struct Config {
     secrets: Vec<Secret>,
     secret_audiences: Vec<String>,
     secret_scopes: Vec<String>,
-    #[cfg(feature = "full")]
     issuer: String,
-    #[cfg(feature = "full")]
     keys: Option<PublicKeys>,
-    #[cfg(feature = "full")]
     fetched: bool,
-    #[cfg(feature = "full")]
     rules: Option<Rules>,
-    #[cfg(feature = "full")]
     revocations: Revocations,
 }
 
@@ -70,15 +56,10 @@ impl Config {
             secrets: Vec::new(),
             secret_audiences: Vec::new(),
             secret_scopes: Vec::new(),
-            #[cfg(feature = "full")]
             issuer: String::new(),
-            #[cfg(feature = "full")]
             keys: None,
-            #[cfg(feature = "full")]
             fetched: false,
-            #[cfg(feature = "full")]
             rules: None,
-            #[cfg(feature = "full")]
             revocations: Revocations::default(),
         }
     }
@@ -87,7 +68,6 @@ impl Config {
 /// Why a piece is refused.
 enum Refusal {
     Text(&'static str),
-    #[cfg(feature = "full")]
     At(RulesError),
 }
 
@@ -97,7 +77,6 @@ impl From<KeyError> for Refusal {
     }
 }
 
-#[cfg(feature = "full")]
 impl From<RulesError> for Refusal {
     fn from(error: RulesError) -> Self {
         Self::At(error)
@@ -116,7 +95,6 @@ impl Core {
                 self.output.say(text);
                 1
             }
-            #[cfg(feature = "full")]
             Err(Refusal::At(error)) => {
                 self.output.set(word::FIRST, number(error.line));
                 self.output.set(word::SECOND, number(error.column));
@@ -128,7 +106,7 @@ impl Core {
 
     fn take(&mut self, field: u32, length: usize, value: u32) -> Result<(), Refusal> {
         let bytes = self.input.get(..length).unwrap_or_default();
-        let text = || ::core::str::from_utf8(bytes).map_err(|_| Refusal::Text("not text"));
+        let text = || core::str::from_utf8(bytes).map_err(|_| Refusal::Text("not text"));
         let name = || match text()? {
             "" => Err(Refusal::Text("empty")),
             name if name.chars().any(char::is_control) => Err(Refusal::Text("has control characters")),
@@ -157,25 +135,19 @@ impl Core {
                     _ => return Err(Refusal::Text("no such digest")),
                 };
                 let secret = Secret::new(bytes, digest)?
-                    .with_audiences(::core::mem::take(&mut config.secret_audiences))
-                    .with_scopes(::core::mem::take(&mut config.secret_scopes));
+                    .with_audiences(core::mem::take(&mut config.secret_audiences))
+                    .with_scopes(core::mem::take(&mut config.secret_scopes));
                 config.secrets.push(secret);
             }
-            #[cfg(feature = "full")]
             field::ISSUER => config.issuer = name()?,
-            #[cfg(feature = "full")]
             field::JWKS => config.keys = Some(PublicKeys::from_jwks(&config.issuer, text()?)?),
-            #[cfg(feature = "full")]
             field::FETCHED => config.fetched = true,
-            #[cfg(feature = "full")]
             field::RULES => config.rules = Some(Rules::from_json(text()?)?),
-            #[cfg(feature = "full")]
             field::REVOCATIONS => {
                 let revocations = Revocations::from_json(text()?)?;
                 self.verifier.set_revocations(revocations.clone());
                 config.revocations = revocations;
             }
-            #[cfg(feature = "full")]
             field::SEED => {
                 let seed = bytes.try_into().map_err(|_| Refusal::Text("a seed has 32 bytes"))?;
                 self.seen = token::seen::Seen::new(seed);
@@ -187,13 +159,12 @@ impl Core {
     }
 
     fn finish(&mut self) -> Result<(), Refusal> {
-        let config = ::core::mem::replace(&mut self.config, Config::new());
+        let config = core::mem::replace(&mut self.config, Config::new());
         let mut verifier = Verifier::new(&config.realm)
             .with_secrets(config.secrets, config.max_age)
             .with_leeway(config.leeway)
             .with_scopes(config.scopes);
         if let Some(audiences) = Audiences::new(config.audiences) {
-            #[cfg(feature = "full")]
             {
                 if let Some(keys) = config.keys {
                     verifier = verifier.with_public_keys(keys, audiences.clone());
@@ -204,12 +175,10 @@ impl Core {
             }
             verifier = verifier.with_audience(audiences);
         } else {
-            #[cfg(feature = "full")]
             if config.keys.is_some() || config.fetched {
                 return Err(Refusal::Text("public keys without an audience"));
             }
         }
-        #[cfg(feature = "full")]
         {
             verifier = verifier.with_revocations(config.revocations);
             if let Some(rules) = config.rules {
