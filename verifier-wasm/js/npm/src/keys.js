@@ -61,7 +61,7 @@ export class Keys {
     const job = this.load(which, cache, context)
     const kept = keep(job, context)
     // What a request in workerd doesn't wait for ends with it, unless `ctx` holds on to it.
-    if (wait > 0 || !(kept || this.host.background)) await soon(job, wait || BRIEFLY)
+    if (wait > 0 || !(kept || this.host.background)) await Promise.race([job, this.settled(wait || BRIEFLY)])
   }
 
   /** After a token whose key isn't held: whether other keys may be there now. */
@@ -70,7 +70,7 @@ export class Keys {
     if (number === 0) return this.open !== 0 && this.settled(BRIEFLY)
     const job = this.load(number, store(this.settings, context), context, true)
     keep(job, context)
-    await soon(job, BRIEFLY)
+    await Promise.race([job, this.settled(BRIEFLY)])
     return true
   }
 
@@ -115,7 +115,7 @@ export class Keys {
     return number
   }
 
-  /** Waits for a fetch of somebody else's, by looking whether it is done. */
+  /** Waits for the fetch that is under way, whoever's it is, by looking whether it is done. */
   async settled(seconds) {
     const { open } = this
     for (let left = seconds; left > 0 && open !== 0 && this.open === open; left -= 0.025) await sleep(0.025)
@@ -144,14 +144,15 @@ export class Keys {
         }
       } catch (e) {
         error = e
-        // Keys that are hours old are better than none; the core says when they are too old.
-        const old = cached !== null && this.held === null
-        if (!old || this.take(number, now(), fromCache(cached, now()), cached) !== null) {
-          this.instance().wasm.failed(number, now())
-          this.done(number, now())
-        }
+        this.instance().wasm.failed(number, now())
+        this.done(number, now())
       }
-      this.fail(number, error)
+      // Keys that are hours old are better than none; the core says when they are too old.
+      if (cached !== null && this.held === null) {
+        this.instance().wasm.want()
+        this.take(this.poll(now()), now(), fromCache(cached, now()), cached)
+      }
+      this.fail(error)
     } catch (error) {
       // The verifier was closed meanwhile.
       this.lastError = error
@@ -196,7 +197,7 @@ export class Keys {
     return found.status === 304 && this.held !== null ? { ...this.held, at, maxAge } : null
   }
 
-  fail(number, error) {
+  fail(error) {
     this.judge.stats.fetchFailures++
     const reason = error?.name === 'TimeoutError' ? 'no answer in time' : error?.cause?.message ?? error?.message ?? String(error)
     const message = `no keys from ${this.settings.url}: ${reason}`
@@ -251,11 +252,3 @@ function keep(job, context) {
 const sleep = seconds => new Promise(resolve => {
   setTimeout(resolve, seconds * 1000)
 })
-
-function soon(job, seconds) {
-  let timer
-  const late = new Promise(resolve => {
-    timer = setTimeout(resolve, seconds * 1000)
-  })
-  return Promise.race([job, late]).finally(() => clearTimeout(timer))
-}

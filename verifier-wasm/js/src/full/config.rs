@@ -5,9 +5,9 @@ use alloc::{string::String, vec::Vec};
 use token::{Audiences, Digest, KeyError, Leeway, MaxAge, Secret, Verifier};
 use token::{PublicKeys, Revocations, Rules, RulesError};
 
+use super::core::Core;
 use super::output::{number, word};
 use super::upkeep::Upkeep;
-use super::core::Core;
 
 /// The pieces, by their numbers; `npm/src/module.js` has the same list.
 mod field {

@@ -5,9 +5,9 @@ use alloc::string::String;
 use token::Verifier;
 use token::refresh::{Poll, Refresh, RefreshError, Response, Ticket};
 
+use super::core::Core;
 use super::output::word;
 use crate::seconds;
-use super::core::Core;
 
 /// Keys that are fetched.
 pub(crate) struct Upkeep {
