@@ -14,6 +14,7 @@ pub mod serve;
 pub mod skip;
 pub mod ssh;
 pub mod sshd;
+pub mod workerd;
 
 use std::path::PathBuf;
 

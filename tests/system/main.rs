@@ -10,3 +10,4 @@ mod jwt_peers;
 mod nginx;
 mod openssh;
 mod readme;
+mod workers;

@@ -1,0 +1,54 @@
+// Bundles the Worker: node build.mjs PACKAGE OUT, called by `cargo xtask wasm`; `wrangler deploy` bundles by itself.
+//
+// PACKAGE is the npm package's folder. SEAMLESS_BUILD is the folder whose node_modules has esbuild. OUT gets worker.js and
+// the module beside it, as workerd takes them.
+
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const [pkg, out] = process.argv.slice(2).map(folder => resolve(folder))
+if (out === undefined || !process.env.SEAMLESS_BUILD) {
+  console.error('usage: SEAMLESS_BUILD=FOLDER node build.mjs PACKAGE OUT')
+  process.exit(2)
+}
+const here = dirname(fileURLToPath(import.meta.url))
+const esbuild = createRequire(join(process.env.SEAMLESS_BUILD, 'package.json'))('esbuild')
+
+rmSync(out, { recursive: true, force: true })
+mkdirSync(out, { recursive: true })
+// As in a user's project, so that the package's exports map is what finds the files.
+const modules = mkdtempSync(join(tmpdir(), 'seamless-worker-'))
+mkdirSync(join(modules, '@seamless-auth'))
+symlinkSync(pkg, join(modules, '@seamless-auth/verifier'))
+try {
+  await esbuild.build({
+    absWorkingDir: here,
+    entryPoints: ['src/index.ts'],
+    outfile: join(out, 'worker.js'),
+    nodePaths: [modules],
+    preserveSymlinks: true,
+    conditions: ['workerd', 'worker'],
+    bundle: true,
+    format: 'esm',
+    target: 'es2022',
+    minify: true,
+    legalComments: 'none',
+    charset: 'utf8',
+    logLevel: 'warning',
+    plugins: [{
+      name: 'wasm-modules',
+      setup(build) {
+        build.onResolve({ filter: /\.wasm$/ }, ({ path, resolveDir }) => {
+          const name = basename(path)
+          copyFileSync(join(resolveDir, path), join(out, name))
+          return { path: `./${name}`, external: true }
+        })
+      }
+    }]
+  })
+} finally {
+  rmSync(modules, { recursive: true, force: true })
+}
