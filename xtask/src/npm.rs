@@ -24,6 +24,7 @@ struct Package<'a> {
     peers: PathBuf,
     builders: PathBuf,
     tarball: PathBuf,
+    trap: PathBuf,
     project: PathBuf,
 }
 
@@ -38,6 +39,7 @@ impl<'a> Package<'a> {
             peers: tools::peers(&tools, &space.root, log)?,
             builders: tools::builders(&tools, &space.root, log)?,
             tarball: wasm::tarball(&space.root.join("dist"))?,
+            trap: wasm::trap(space, log)?,
             project: space.target.join("npm-project"),
         };
         let project = &package.project;
@@ -68,7 +70,7 @@ impl<'a> Package<'a> {
             .env("SEAMLESS_ROOT", &self.space.root)
             .env("SEAMLESS_PROJECT", &self.project)
             .env("SEAMLESS_PACKAGE", self.project.join("node_modules/@seamless-auth/verifier"))
-            .env("SEAMLESS_TRAP_WASM", self.space.target.join("wasm/work/trap/trap.wasm"))
+            .env("SEAMLESS_TRAP_WASM", &self.trap)
             .env("SEAMLESS_NPM", &self.peers)
             .env("SEAMLESS_BUILD", &self.builders);
         command

@@ -130,13 +130,34 @@ impl Compiler {
                 module.package,
             ])
             .args(module.slim.then_some("--no-default-features"))
-            .args(module.feature.map(|feature| format!("--features={feature}")))
+            .args(module.feature.map(|feature| format!("--features={feature}")));
+        self.set(&mut cargo);
+        log.run(&mut cargo)?;
+        Ok(self.target.join(TARGET).join(module.profile()).join(format!("{}.wasm", module.library)))
+    }
+
+    /// Runs the wasm-bindgen-test suite of a crate: in Node, or in headless Chromium by what is written in `webdriver`.
+    pub fn test(&self, package: &str, webdriver: Option<&Path>, log: &mut Log) -> Result {
+        let mut cargo = cargo();
+        let runner = format!("target.{TARGET}.runner=[{:?},'test-runner']", self.bindgen);
+        cargo
+            .args(["test", "--target", TARGET, "--locked", "--package", package])
+            // Its harness needs std, which the modules that are shipped go without.
+            .args(["--features", "std", "--tests", "--config", &runner])
+            .env_remove("WASM_BINDGEN_USE_BROWSER");
+        if let Some(webdriver) = webdriver {
+            cargo.env("WASM_BINDGEN_USE_BROWSER", "1").env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", webdriver);
+        }
+        self.set(&mut cargo);
+        log.run(&mut cargo)
+    }
+
+    fn set(&self, cargo: &mut Command) {
+        cargo
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_ENCODED_RUSTFLAGS", &self.flags)
             .env_remove("RUSTFLAGS")
             .current_dir(&self.root);
-        log.run(&mut cargo)?;
-        Ok(self.target.join(TARGET).join(module.profile()).join(format!("{}.wasm", module.library)))
     }
 
     /// Compiles, binds and optimises; a folder with `NAME.wasm` and its glue `NAME.js`.

@@ -1,7 +1,7 @@
 //! `cargo xtask wasm`: everything that runs at an edge, from a clean tree into `dist/`.
 //!
-//! Each artefact has a function of its own. All are made in a staging folder under `target/`, checked against their
-//! budget, and only then put in the place of the last ones.
+//! Each artefact has a function of its own. All are made in a staging folder under `target/`, put in the place of the last
+//! ones when the last is done, and then held against their budget.
 
 pub mod budget;
 mod compile;
@@ -82,14 +82,56 @@ pub fn vectors_in_one(node: &Path, root: &Path, out: &Path) -> Result {
     Ok(())
 }
 
-fn build_into(space: &Workspace, root: &Path, target: &Path, out: &Path, log: &mut Log) -> Result {
+/// The module that traps on purpose, for the package's test of what becomes of a trap. It is in nothing that is shipped.
+pub fn trap(space: &Workspace, log: &mut Log) -> Result<PathBuf> {
+    let module = Module::new("seamless-verifier-js", "verifier_js").with("trap");
+    let compiler = compiler(space, &space.root, &space.target.join("wasm"), log)?;
+    Ok(compiler.bindgen(&module, "trap", log)?.join("trap.wasm"))
+}
+
+/// The wasm-bindgen-test suite, in Node and in headless Chromium; without Chromium, a word on that.
+pub fn test(space: &Workspace, log: &mut Log) -> Result<Option<&'static str>> {
+    const CRATE: &str = "seamless-verifier-js";
+    let compiler = compiler(space, &space.root, &space.target.join("wasm"), log)?;
+    compiler.test(CRATE, None, log)?;
+    let (Some(chromium), Some(_)) = (find("chromium"), find("chromedriver")) else {
+        return Ok(Some("chromium and chromedriver are not installed"));
+    };
+    let settings = serde_json::json!({
+        "goog:chromeOptions": {
+            "binary": chromium,
+            "args": [
+                "--headless=new",
+                // Chromium refuses to sandbox itself as root, and in most containers can't.
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--disable-quic",
+                "--no-first-run",
+            ],
+        },
+    });
+    let webdriver = space.target.join("wasm/webdriver.json");
+    std::fs::write(&webdriver, settings.to_string()).doing("write webdriver.json")?;
+    compiler.test(CRATE, Some(&webdriver), log)?;
+    Ok(None)
+}
+
+fn compiler(space: &Workspace, root: &Path, target: &Path, log: &mut Log) -> Result<Compiler> {
     let node = find("node")
         .ok_or_else(|| Failure::new("node is not installed; version 20 or later builds the npm package"))?;
     let tools = tools::folder()?;
-    println!("tools: wasm-bindgen, wasm-opt, esbuild");
     tools::rust_target(compile::TARGET, root, log)?;
     let npm = tools::builders(&tools, &space.root, log)?;
-    let compiler = Compiler::new(root, target, &space.target, node, npm, log)?;
+    Compiler::new(root, target, &space.target, node, npm, log)
+}
+
+fn build_into(space: &Workspace, root: &Path, target: &Path, out: &Path, log: &mut Log) -> Result {
+    println!("tools: wasm-bindgen, wasm-opt, esbuild");
+    let compiler = compiler(space, root, target, log)?;
     let _ = std::fs::remove_dir_all(out);
     std::fs::create_dir_all(out).doing(format_args!("make {}", out.display()))?;
 
