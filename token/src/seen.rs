@@ -5,8 +5,8 @@
 
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
+use core::hash::Hasher as _;
 
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -14,10 +14,11 @@ use zeroize::Zeroizing;
 pub const CAPACITY: usize = 256;
 const WAYS: usize = 4;
 const BUCKETS: usize = CAPACITY / WAYS;
+const BUCKET_BITS: u32 = BUCKETS.ilog2();
 
 /// Remembers up to [`CAPACITY`] tokens, whole. All are forgotten when keys, policy or revocations change.
 pub struct Seen {
-    seed: [u8; 32],
+    keys: [u64; 2],
     state: usize,
     buckets: Vec<Bucket>,
 }
@@ -33,7 +34,11 @@ impl Seen {
     /// the operating system, another for every instance.
     #[must_use]
     pub fn new(seed: [u8; 32]) -> Self {
-        Self { seed, state: 0, buckets: core::iter::repeat_with(Bucket::default).take(BUCKETS).collect() }
+        let (words, _) = seed.as_chunks();
+        let mut keys = [0; 2];
+        // All of the seed counts.
+        words.iter().enumerate().for_each(|(i, word)| keys[i % 2] ^= u64::from_le_bytes(*word));
+        Self { keys, state: 0, buckets: core::iter::repeat_with(Bucket::default).take(BUCKETS).collect() }
     }
 
     /// Forgets all.
@@ -80,8 +85,12 @@ impl Seen {
     }
 
     fn bucket(&mut self, token: &[u8]) -> Option<&mut Bucket> {
-        let hash = Sha256::new().chain_update(self.seed).chain_update(token).finalize();
-        let index = usize::from(*hash.first()?) % BUCKETS;
+        // Keyed, so that nobody can tell which tokens meet in a bucket; a digest would cost three times all the rest. It is
+        // deprecated for DefaultHasher, which is std's and can't be keyed.
+        #[allow(deprecated)]
+        let mut hash = core::hash::SipHasher::new_with_keys(self.keys[0], self.keys[1]);
+        hash.write(token);
+        let index = usize::try_from(hash.finish() >> (u64::BITS - BUCKET_BITS)).ok()?;
         self.buckets.get_mut(index)
     }
 }

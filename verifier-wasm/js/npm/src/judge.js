@@ -3,7 +3,7 @@
 import { ConfigurationError } from './errors.js'
 import { ANONYMOUS, FIELD, IDENTITY, Instance, MAX_TOKEN, OPEN } from './module.js'
 import { view } from './request.js'
-import { KEYS_UNAVAILABLE, MALFORMED, Outcomes, TOO_LARGE, identity } from './verdict.js'
+import { KEYS_UNAVAILABLE, MALFORMED, Outcomes, TOO_LARGE, accepted } from './verdict.js'
 
 /** The clock, in Unix seconds. */
 export const clock = () => Math.floor(Date.now() / 1000)
@@ -26,7 +26,7 @@ export class Judge {
           const instance = this.instance ?? this.revive()
           place = instance.verify(token, now)
           if (place === IDENTITY) {
-            const verdict = identity(instance)
+            const verdict = instance.identity(accepted, token)
             this.stats.accepted++
             return verdict
           }
@@ -44,7 +44,7 @@ export class Judge {
       const instance = this.instance ?? this.revive()
       const place = instance.check(parts, now)
       if (place === IDENTITY) {
-        const verdict = identity(instance)
+        const verdict = instance.identity(accepted)
         this.stats.accepted++
         return verdict
       }

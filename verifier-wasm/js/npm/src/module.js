@@ -24,7 +24,6 @@ const [TEXT, BYTES, ASCII, FIRST, SECOND, JWT, PIECES, WORDS] = [0, 1, 2, 3, 5, 
 const encoder = new TextEncoder()
 // A byte order mark is a character of a name like any other.
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-const NONE = Object.freeze([])
 
 /** One instance of the module, which holds one verifier. What it throws is a trap: drop it. */
 export class Instance {
@@ -98,21 +97,21 @@ export class Instance {
     return this.wasm.check(method, authority, target, authorization.length, count, now)
   }
 
-  /** The identity of the last verdict: issue, end, JWT or not, and its texts. */
-  identity() {
+  /** The identity of the last verdict, as `verdict.js` wants it made: `make(jwt, issuedAt, expiresAt, pieces)`. */
+  identity(make, token) {
     if (this.words.length === 0) this.look()
     const { words } = this
+    const bytes = words[BYTES]
+    const jwt = words[JWT] === 1
+    if (!jwt && words[PIECES] >= bytes) {
+      // A short name is copied from the token, which costs least; a part of a longer one would keep all of the token alive.
+      const short = bytes <= 12 && words[ASCII] === 1 && typeof token === 'string'
+      return make(false, this.long(FIRST), this.long(SECOND), short ? token.slice(0, bytes) : this.text())
+    }
     const text = this.text()
-    let at = 0
-    const piece = index => {
-      const length = words[PIECES + index]
-      return length === 0 ? '' : text.slice(at, at += length)
-    }
-    const list = index => {
-      const names = piece(index)
-      return names === '' ? NONE : Object.freeze(names.split('\0'))
-    }
-    return { words, piece, list, jwt: words[JWT] === 1, issuedAt: this.long(FIRST), expiresAt: this.long(SECOND) }
+    const pieces = []
+    for (let place = PIECES, at = 0; place < WORDS; place++) pieces.push(text.slice(at, at += words[place]))
+    return make(jwt, this.long(FIRST), this.long(SECOND), pieces[0], pieces)
   }
 
   /** How far ahead the last token was. */

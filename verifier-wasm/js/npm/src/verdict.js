@@ -56,23 +56,28 @@ function encode(name) {
   return out
 }
 
-/** The identity that an instance has just found. */
-export function identity(instance) {
-  const found = instance.identity()
-  const { piece, list } = found
-  const who = new Identity(found.jwt ? 'jwt' : 'seamless', piece(0), found.issuedAt, found.expiresAt)
-  if (found.jwt) {
-    who.issuer = piece(1)
-    who.clientId = piece(2)
-    who.jti = piece(3)
-    const sshFp = piece(4)
-    if (sshFp !== '') who.sshFp = sshFp
-    who.kid = piece(5)
+const NONE = Object.freeze([])
+const list = names => (names === '' ? NONE : Object.freeze(names.split('\0')))
+
+/** A good verdict from what an instance has just found. */
+export function accepted(jwt, issuedAt, expiresAt, subject, pieces) {
+  const who = new Identity(jwt ? 'jwt' : 'seamless', subject, issuedAt, expiresAt)
+  if (pieces === undefined) {
+    who.audiences = who.scopes = who.groups = who.amr = NONE
+    return { ok: true, outcome: 'identity', identity: who }
   }
-  who.audiences = list(6)
-  who.scopes = list(7)
-  who.groups = list(8)
-  who.amr = list(9)
+  const [, issuer, clientId, jti, sshFp, kid, audiences, scopes, groups, amr] = pieces
+  if (jwt) {
+    who.issuer = issuer
+    who.clientId = clientId
+    who.jti = jti
+    if (sshFp !== '') who.sshFp = sshFp
+    who.kid = kid
+  }
+  who.audiences = list(audiences)
+  who.scopes = list(scopes)
+  who.groups = list(groups)
+  who.amr = list(amr)
   return { ok: true, outcome: 'identity', identity: who }
 }
 
