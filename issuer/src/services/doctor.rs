@@ -533,7 +533,7 @@ impl<'a> List<'a> {
 /// What others may read: what is told to everybody anyway.
 fn is_public(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "pub")
-        || path.file_name().is_some_and(|n| n == "known_hosts" || n == "authorized_keys")
+        || path.file_name().is_some_and(|n| n == "known_hosts" || n == "authorized_keys" || n == "rules.json")
 }
 
 /// The algorithms of the tokens that the settings let people ask for.

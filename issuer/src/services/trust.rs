@@ -1,6 +1,7 @@
 //! What verifiers of this realm trust: the JWK set that is published, and the verifier behind `/verify`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::backends::store::{Revoked, SigningAlgorithm, SigningKey};
 use crate::backends::{files, http_get};
@@ -11,7 +12,11 @@ use crate::services::signing;
 
 /// The verifier and what it was made from.
 #[derive(Default)]
-pub(crate) struct TrustCache(Mutex<Option<Cached>>);
+pub(crate) struct TrustCache {
+    verifier: Mutex<Option<Cached>>,
+    /// Read once: a file that is being edited must not shut a running /verify.
+    rules: OnceLock<Option<token::Rules>>,
+}
 
 struct Cached {
     version: u64,
@@ -30,7 +35,7 @@ pub fn jwks(realm: &Realm) -> Result<String> {
 pub fn verifier(realm: &Realm) -> Result<Arc<token::Verifier>> {
     let version = realm.store.version()?;
     let now = realm.now();
-    let mut cache = realm.trust.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cache = realm.trust.verifier.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(cached) = cache.as_ref()
         && cached.version == version
         && now < cached.until
@@ -44,19 +49,29 @@ pub fn verifier(realm: &Realm) -> Result<Arc<token::Verifier>> {
     Ok(verifier)
 }
 
-/// The rules of `[verify] rules`, if there are any.
-pub fn rules(realm: &Realm) -> Result<Option<token::Rules>> {
+/// The rules of `[verify] rules`, if there are any, as they were when they were first asked for.
+pub fn rules(realm: &Realm) -> Result<Option<&token::Rules>> {
+    if let Some(rules) = realm.trust.rules.get() {
+        return Ok(rules.as_ref());
+    }
+    let rules = match rules_text(realm)? {
+        Some((path, text)) => Some(token::Rules::from_json(&text).map_err(|wrong| {
+            let place = format!("{}:{}:{}", path.display(), wrong.line, wrong.column);
+            Error::failed(format!("{place}: {}", wrong.message))
+                .hint("`seamless rules check FILE` reads it as well")
+        })?),
+        None => None,
+    };
+    Ok(realm.trust.rules.get_or_init(|| rules).as_ref())
+}
+
+/// Where the rules of `[verify] rules` are, and what stands there.
+pub fn rules_text(realm: &Realm) -> Result<Option<(PathBuf, String)>> {
     let Some(file) = &realm.config.verify.rules else { return Ok(None) };
     let path = realm.dir.join(file);
-    let bytes = files::read_small(&path, 64 * 1024)?;
-    let text = std::str::from_utf8(&bytes)
+    let text = String::from_utf8(files::read_small(&path, 64 * 1024)?)
         .map_err(|_| Error::failed(format!("{} is not UTF-8 text", path.display())))?;
-    let rules = token::Rules::from_json(text).map_err(|wrong| {
-        let place = format!("{}:{}:{}", path.display(), wrong.line, wrong.column);
-        Error::failed(format!("{place}: {}", wrong.message))
-            .hint("`seamless rules check FILE` reads it as well")
-    })?;
-    Ok(Some(rules))
+    Ok(Some((path, text)))
 }
 
 /// Fetches somebody's JWK set.
@@ -96,7 +111,7 @@ fn build(realm: &Realm, keys: &[SigningKey], now: u64) -> Result<token::Verifier
         verifier = verifier.with_audience(audiences);
     }
     if let Some(rules) = rules(realm)? {
-        verifier = verifier.with_rules(rules);
+        verifier = verifier.with_rules(rules.clone());
     }
     let revocations = realm.store.revocations(now)?;
     let revocations = revocations.into_iter().map(|r| revocation(r.what)).collect::<token::Revocations>();

@@ -30,9 +30,8 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     let mut scratch = Scratch::new();
     let seen = token::inspect(&token).ok();
     let rule = judge.request.as_ref().zip(judge.verifier.rules()).map(|(request, rules)| request.rule(rules));
-    let text = args.rules.as_deref().map(|file| rules::read(context, file)).transpose()?;
     let rule_text = |number: usize| -> Value {
-        let file = text.as_ref().and_then(|(text, _)| serde_json::from_str::<Value>(text).ok());
+        let file = judge.rules.as_ref().and_then(|text| serde_json::from_str::<Value>(text).ok());
         file.map_or(Value::Null, |file| file["rules"][number].clone())
     };
     let request = judge.request.as_ref().map(|request| request.with(&token));
@@ -141,7 +140,7 @@ impl Explained<'_> {
             Outcome::Identity(identity) => return passed(identity, self.now),
             Outcome::Rejection(rejection) => rejection.code,
         };
-        let text = match code {
+        match code {
             Code::MissingAuthorization => "there is no token, and one is needed".to_owned(),
             Code::BadAuthorization => "the Authorization header can't be read".to_owned(),
             Code::Malformed => "it has the shape of no token that is accepted here".to_owned(),
@@ -169,8 +168,7 @@ impl Explained<'_> {
             Code::BadPath => "servers read this path or host in different ways".to_owned(),
             Code::KeysUnavailable => "there are no keys to verify it with".to_owned(),
             _ => "it is refused".to_owned(),
-        };
-        text
+        }
     }
 
     fn mend(&self) -> Option<String> {

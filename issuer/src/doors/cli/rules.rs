@@ -9,7 +9,7 @@ use crate::clock::random;
 use crate::error::{Error, Result};
 
 use super::Context;
-use super::output::{dash, table};
+use super::output::{dash, table, warn};
 use super::verify::{Request, text_file};
 
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -47,7 +47,13 @@ fn check(context: &Context, file: &str) -> Result<u8> {
     // It has just been read more strictly than this.
     let value: Value = serde_json::from_str(&text).unwrap_or_default();
     let list = value["rules"].as_array().cloned().unwrap_or_default();
-    context.out.print(&json!({"ok": true, "rules": list}), || {
+    let idle = idle(&list);
+    let warnings: Vec<_> =
+        idle.iter().map(|(rule, first)| json!({"rule": rule, "never_counts_beside": first})).collect();
+    for (rule, first) in &idle {
+        warn(&format!("rule {rule} never counts: rule {first} matches all that it matches, and comes first"));
+    }
+    context.out.print(&json!({"ok": true, "rules": list, "warnings": warnings}), || {
         let mut rows = vec![["RULE", "PATH", "HOST", "METHODS", "NEED", "DEMANDS"].map(str::to_owned).to_vec()];
         for (number, rule) in list.iter().enumerate() {
             rows.push(vec![
@@ -63,6 +69,27 @@ fn check(context: &Context, file: &str) -> Result<u8> {
         format!("{}\n{end}\n", if rules.is_empty() { String::new() } else { table(&rows) })
     });
     Ok(0)
+}
+
+/// Rules that never count, each with the earlier one that always does in its place.
+fn idle(list: &[Value]) -> Vec<(usize, usize)> {
+    let path = |rule: &Value| rule["path_prefix"].as_str().unwrap_or("/").to_owned();
+    let covers = |first: &Value, rule: &Value| {
+        path(first) == path(rule)
+            && first["host"] == rule["host"]
+            && match (first["methods"].as_array(), rule["methods"].as_array()) {
+                (None, None) => true,
+                (Some(first), Some(methods)) => methods.iter().all(|method| first.contains(method)),
+                _ => false,
+            }
+    };
+    list.iter()
+        .enumerate()
+        .filter_map(|(number, rule)| {
+            let first = list.iter().take(number).position(|first| covers(first, rule))?;
+            Some((number, first))
+        })
+        .collect()
 }
 
 /// Reads a rules.json; its text and the rules.
@@ -105,7 +132,8 @@ struct Bench {
 const ISSUER: &str = "https://login.example/test";
 
 fn test(context: &Context, file: &str, cases: &str) -> Result<u8> {
-    let (_, rules) = read(context, file)?;
+    let (text, rules) = read(context, file)?;
+    let rule_list = serde_json::from_str::<Value>(&text).unwrap_or_default();
     let value: Value = serde_json::from_str(&text_file(context, cases)?)
         .map_err(|e| Error::failed(format!("{cases}:{}:{}: not JSON", e.line(), e.column())))?;
     let (list, audience) = match &value {
@@ -133,8 +161,11 @@ fn test(context: &Context, file: &str, cases: &str) -> Result<u8> {
         "failed": failed,
     });
     context.out.print(&value, || {
-        let lines: String =
-            results.iter().enumerate().map(|(number, result)| format!("{}\n", result.line(number))).collect();
+        let lines: String = results
+            .iter()
+            .enumerate()
+            .map(|(number, result)| format!("{}\n", result.lines(number, &rule_list["rules"])))
+            .collect();
         format!("{lines}{} passed, {failed} failed\n", results.len() - failed)
     });
     Ok(u8::from(failed > 0))
@@ -180,7 +211,8 @@ impl Judged {
         value
     }
 
-    fn line(&self, number: usize) -> String {
+    /// What came of it; where it fails, the rule that counts and the mend below it.
+    fn lines(&self, number: usize, rules: &Value) -> String {
         let named = |rule: Option<String>| rule.map_or("no rule".to_owned(), |rule| format!("rule {rule}"));
         let rule = named(self.rule.map(|rule| rule.to_string()));
         let start = format!("case {number}  {}", self.request.escape_debug());
@@ -191,7 +223,31 @@ impl Judged {
             Some(wanted) if self.got == self.expect => named(wanted.map(|rule| rule.to_string())),
             _ => self.expect.clone(),
         };
-        format!("FAILED  {start}  {} by {rule}, expected {wanted}", self.got)
+        let counts =
+            self.rule.map(|rule| format!("\n        rule {rule}: {}", rules[rule])).unwrap_or_default();
+        let mend = self.mend();
+        format!("FAILED  {start}  {} by {rule}, expected {wanted}{counts}\n        mend: {mend}", self.got)
+    }
+
+    fn mend(&self) -> &'static str {
+        let passes = |outcome: &str| matches!(outcome, "open" | "anonymous" | "identity");
+        match self.got.as_str() {
+            got if got == self.expect => {
+                "another rule counts: the longest path does, then host, then method, then the first"
+            }
+            "missing_authorization" => {
+                "the rule wants a token: say `as` in the case, or `need` optional in the rule"
+            }
+            "missing_scope" => {
+                "give `as` the scopes and amr that the rule demands, or take them out of the rule"
+            }
+            "wrong_audience" => "give `as` an audience that the rule demands, or take it out of the rule",
+            "bad_path" => "such a path or host is refused whatever the rules say: expect bad_path",
+            got if passes(got) && !passes(&self.expect) => {
+                "it would pass: write a rule with a longer path, a host or methods that says what it needs"
+            }
+            _ => "change the rule, or what the case expects",
+        }
     }
 }
 

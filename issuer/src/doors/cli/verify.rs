@@ -61,8 +61,8 @@ pub(super) struct Args {
     /// Judge a request by a rules.json
     #[arg(long, value_name = "FILE", requires = "request")]
     pub(super) rules: Option<String>,
-    /// The request to judge, such as 'GET /x' or 'GET https://host/x'
-    #[arg(long, value_name = "REQUEST", requires = "rules")]
+    /// The request to judge: by --rules, or by the realm's own rules; such as 'GET /x' or 'GET https://host/x'
+    #[arg(long, value_name = "REQUEST")]
     request: Option<String>,
     /// Judge as at this time, in Unix seconds
     #[arg(long, value_name = "UNIX_SECONDS")]
@@ -126,6 +126,8 @@ pub(super) struct Judge {
     audiences: Vec<String>,
     scopes: Vec<String>,
     pub(super) request: Option<Request>,
+    /// The text of the rules that judge it.
+    pub(super) rules: Option<String>,
 }
 
 impl Judge {
@@ -137,15 +139,22 @@ impl Judge {
         let mut verifier = trust::verifier(&realm)?;
         let (mut audiences, mut scopes) = (args.audience.clone(), args.scope.clone());
         let request = args.request.as_deref().map(Request::parse).transpose()?;
-        if let Some(file) = &args.rules {
-            let (_, rules) = rules::read(context, file)?;
-            let mut own = (*verifier).clone().with_rules(rules).with_scopes(std::mem::take(&mut scopes));
+        let mut text = None;
+        if request.is_some() {
+            let mut own = (*verifier).clone().with_scopes(std::mem::take(&mut scopes));
+            if let Some(file) = &args.rules {
+                let (file, rules) = rules::read(context, file)?;
+                text = Some(file);
+                own = own.with_rules(rules);
+            } else {
+                text = trust::rules_text(&realm)?.map(|(_, text)| text);
+            }
             if let Some(named) = Audiences::new(std::mem::take(&mut audiences)) {
                 own = own.with_audience(named);
             }
             verifier = Arc::new(own);
         }
-        Ok(Self { verifier, audiences, scopes, request })
+        Ok(Self { verifier, audiences, scopes, request, rules: text })
     }
 
     fn by_files(context: &Context, args: &Args) -> Result<Self> {
@@ -179,11 +188,14 @@ impl Judge {
             let list = Revocations::from_json(&text).map_err(|e| Error::failed(format!("{file}: {e}")))?;
             verifier = verifier.with_revocations(list);
         }
+        let mut text = None;
         if let Some(file) = &args.rules {
-            verifier = verifier.with_rules(rules::read(context, file)?.1);
+            let (file, rules) = rules::read(context, file)?;
+            verifier = verifier.with_rules(rules);
+            text = Some(file);
         }
         let request = args.request.as_deref().map(Request::parse).transpose()?;
-        Ok(Self { verifier: Arc::new(verifier), audiences: vec![], scopes: vec![], request })
+        Ok(Self { verifier: Arc::new(verifier), audiences: vec![], scopes: vec![], request, rules: text })
     }
 
     /// What becomes of a token; without a request, of the token by itself.

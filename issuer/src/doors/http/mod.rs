@@ -39,6 +39,7 @@ pub use proxy::client_address;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::realm::Realm;
+use crate::services::trust;
 use host::{Host, NotOurs};
 use reply::{Answer, Document};
 use route::{Route, Routes};
@@ -127,7 +128,7 @@ impl fmt::Debug for Options {
 
 /// Answers until `shutdown` turns true or its sender is gone, then lets what is under way finish.
 ///
-/// Fails at once where the certificate and key can't be used.
+/// Fails at once where the certificate and key can't be used, or the rules of `/verify` can't be read.
 pub async fn serve(
     realm: Arc<Realm>,
     listener: Listener,
@@ -140,6 +141,7 @@ pub async fn serve(
             Error::usage("a unix socket does not speak TLS").hint("leave --tls-cert and --tls-key out")
         );
     }
+    trust::rules(&realm)?;
     let limits = options.limits;
     options.metrics.started(realm.now());
     listener::run(Arc::new(Site::new(realm, options)), listener, tls, limits, shutdown).await;
@@ -188,7 +190,7 @@ impl Site {
         let route = self.routes.find(request.uri.path());
         let answer = match self.admit(request, peer) {
             Some(refusal) => refusal,
-            None => self.dispatch(route, request).await,
+            None => self.dispatch(route, request, peer).await,
         };
         self.metrics.answered(route.class(), answer.status().as_u16());
         if request.method == Method::HEAD { reply::without_body(answer) } else { answer }
@@ -211,10 +213,21 @@ impl Site {
         }
     }
 
-    async fn dispatch(&self, route: Route, request: &Parts) -> Answer {
+    /// Whether this peer is believed about a request that it forwards: a proxy that was named, or who is on this
+    /// machine. Anybody else would write the answer that he wants to see.
+    fn believes(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Unix => true,
+            Peer::Tcp(address) => {
+                address.to_canonical().is_loopback() || proxy::is_trusted(address, &self.proxies)
+            }
+        }
+    }
+
+    async fn dispatch(&self, route: Route, request: &Parts, peer: Peer) -> Answer {
         // A proxy may ask with the method of the request that it asks about.
         if route == Route::Verify {
-            return verify::answer(self, request);
+            return verify::answer(self, request, peer);
         }
         if route == Route::None {
             return reply::line(StatusCode::NOT_FOUND, "not found\n");

@@ -446,6 +446,132 @@ async fn the_realm_s_audience_holds_without_a_query() {
     assert_eq!(stage.verify(&query, &stage.jwt(|_| ())).await.status, 200, "the query replaces it");
 }
 
+const RULES: &str = r#"{"rules": [
+    {"path_prefix": "/open", "need": "open"},
+    {"path_prefix": "/maybe", "need": "optional"},
+    {"path_prefix": "/admin", "need": "required", "scopes": ["admin"]},
+    {"path_prefix": "/open", "host": "b.example", "methods": ["POST"], "need": "required"}
+]}"#;
+
+/// A realm whose /verify judges by these rules.
+fn stage_by_rules(options: impl FnOnce(&mut Options)) -> Stage {
+    let stage = stage_with("[verify]\nrules = \"rules.json\"\n", options);
+    std::fs::write(stage.dir.path().join("rules.json"), RULES).unwrap();
+    stage
+}
+
+fn about(method: &str, host: &str, uri: &str) -> Builder {
+    get("/verify")
+        .header("x-forwarded-method", method)
+        .header("x-forwarded-host", host)
+        .header("x-forwarded-uri", uri)
+}
+
+#[tokio::test]
+async fn the_rules_judge_the_request_that_a_proxy_asks_about() {
+    let stage = stage_by_rules(|_| ());
+    let open = stage.send(about("GET", "a.example", "/open/x?y=/admin")).await;
+    open.identity("", "", "");
+    assert_eq!((open.status, open.header("x-seamless-verdict")), (200, Some("open")));
+    let anonymous = stage.send(about("GET", "a.example", "/maybe")).await;
+    anonymous.identity("", "", "");
+    assert_eq!((anonymous.status, anonymous.header("x-seamless-verdict")), (200, Some("anonymous")));
+
+    let line = "bad authorization header format";
+    stage.send(about("GET", "a.example", "/")).await.refused(401, "missing_authorization", line);
+    stage.send(about("GET", "a.example", "/opener")).await.refused(401, "missing_authorization", line);
+    stage.send(about("POST", "B.example:443", "/open")).await.refused(401, "missing_authorization", line);
+    let bad = about("GET", "a.example", "/maybe").header(AUTHORIZATION, "Bearer nonsense");
+    stage.send(bad).await.refused(401, "malformed", "invalid token");
+
+    let with = |uri: &str, token: &str| about("GET", "a.example", uri).header(AUTHORIZATION, token);
+    let (plain, admin) = (stage.jwt(|c| c.scopes = &["read"]), stage.jwt(|c| c.scopes = &["admin"]));
+    stage.send(with("/admin/x", &plain)).await.refused(403, "missing_scope", "insufficient scope");
+    let good = stage.send(with("/admin/x", &admin)).await;
+    assert_eq!((good.status, good.header("x-seamless-verdict")), (200, Some("ok")));
+    assert_eq!(good.header("x-seamless-scope"), Some("admin"));
+}
+
+/// nginx passes on no 400, and what a proxy and a service may read in two ways is open to nobody.
+#[tokio::test]
+async fn paths_that_servers_read_differently_are_403() {
+    let stage = stage_by_rules(|_| ());
+    for uri in [
+        "/open/../admin",
+        "/open/%2e%2e/admin",
+        "/open%2f..%2fadmin",
+        "/open/..%2Fadmin",
+        "//admin",
+        "/open;/x",
+        "/open\\..\\admin",
+        "/open/%00",
+        "open",
+        "",
+        "https://a.example/open",
+    ] {
+        stage.send(about("GET", "a.example", uri)).await.refused(403, "bad_path", "bad request path");
+    }
+    for host in ["a.example,b.example", "x@a.example", "a.example/open", "a.example:x"] {
+        stage.send(about("GET", host, "/open")).await.refused(403, "bad_path", "bad request path");
+    }
+}
+
+/// Attack: a second header of the name that the proxy sets; and the mistake: a proxy that sets none.
+#[tokio::test]
+async fn a_proxy_that_does_not_say_which_request_lets_nobody_pass() {
+    let stage = stage_by_rules(|_| ());
+    let token = stage.jwt(|c| c.scopes = &["admin"]);
+    let refused = |seen: Seen| seen.refused(403, "bad_path", "bad request path");
+    refused(stage.verify("/verify", &token).await);
+    for missing in ["x-forwarded-method", "x-forwarded-host", "x-forwarded-uri"] {
+        let mut request = about("GET", "a.example", "/open").header(AUTHORIZATION, &token);
+        request.headers_mut().unwrap().remove(missing);
+        refused(stage.send(request).await);
+        let twice = about("GET", "a.example", "/open").header(AUTHORIZATION, &token).header(missing, "/open");
+        refused(stage.send(twice).await);
+    }
+    // Only these three count.
+    let other = get("/verify").header("x-original-uri", "/open").header("x-original-method", "GET");
+    refused(stage.send(other).await);
+    // What is demanded stands in the rules alone.
+    let query = get("/verify?scope=read")
+        .header("x-forwarded-method", "GET")
+        .header("x-forwarded-host", "a.example")
+        .header("x-forwarded-uri", "/open");
+    stage.send(query).await.refused(403, "bad_path", "bad request query");
+}
+
+#[tokio::test]
+async fn only_a_proxy_is_believed_about_a_request() {
+    let far = Peer::Tcp([203, 0, 113, 9].into());
+    let open = || about("GET", "a.example", "/open");
+    let stage = stage_by_rules(|_| ());
+    stage.send_from(open(), far).await.refused(403, "bad_path", "bad request path");
+    assert_eq!(stage.send_from(open(), Peer::Unix).await.status, 200);
+    assert_eq!(stage.send(open()).await.status, 200, "loopback");
+    let stage = stage_by_rules(|o| o.behind_proxy = vec!["203.0.113.0/24".parse().unwrap()]);
+    assert_eq!(stage.send_from(open(), far).await.status, 200);
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_read_keep_the_door_shut() {
+    let stage = stage_by_rules(|_| ());
+    std::fs::write(stage.dir.path().join("rules.json"), "{\"rules\": [\n {\"need\": \"maybe\"}]}").unwrap();
+    let listener = Listener::Tcp(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let (_stop, stopped) = watch::channel(false);
+    let error = serve(Arc::clone(&stage.realm), listener, Options::default(), stopped).await.unwrap_err();
+    assert!(error.message().ends_with("rules.json:2:18: need is open, optional or required"), "{error}");
+    // And where it gets that far, nobody passes.
+    assert_eq!(stage.send(about("GET", "a.example", "/open")).await.status, 503);
+
+    // An edit counts at the next start.
+    let stage = stage_by_rules(|_| ());
+    assert_eq!(stage.send(about("GET", "a.example", "/open")).await.status, 200);
+    std::fs::write(stage.dir.path().join("rules.json"), "{").unwrap();
+    stage.shelf.change(|_| ());
+    assert_eq!(stage.send(about("GET", "a.example", "/open")).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_revocation_and_the_clock_count_at_once() {
     let stage = stage();

@@ -13,9 +13,9 @@ use serde_json::json;
 use token::seen::Seen;
 use token::{Code, Demand, Identity, Outcome, Rejection, RequestView, Scratch, Verdict, Verifier};
 
-use super::Site;
 use super::query::Query;
 use super::reply::{self, Answer};
+use super::{Peer, Site};
 use crate::clock::random;
 use crate::services::accepted::Accepted;
 use crate::services::trust;
@@ -42,7 +42,7 @@ struct Desk {
 }
 
 /// Judges the request's token. Never waits: the verifier is at hand, and asking for it costs one pragma.
-pub(super) fn answer(site: &Site, request: &Parts) -> Answer {
+pub(super) fn answer(site: &Site, request: &Parts, peer: Peer) -> Answer {
     let asks_json = asks_json(&request.headers);
     let Ok(query) = Query::parse(request.uri.query()) else { return bad_query(site, asks_json) };
     let verifier = match trust::verifier(&site.realm) {
@@ -53,7 +53,8 @@ pub(super) fn answer(site: &Site, request: &Parts) -> Answer {
         }
     };
     if verifier.rules().is_some() {
-        return by_rules(site, request, &verifier, &query, asks_json);
+        let asked = Asked::read(&request.headers).filter(|_| site.believes(peer));
+        return by_rules(site, asked, &verifier, &query, asks_json);
     }
     let audience = query.audience.as_deref();
     let scopes: Vec<&str> = query.scopes.iter().map(AsRef::as_ref).collect();
@@ -68,12 +69,18 @@ pub(super) fn answer(site: &Site, request: &Parts) -> Answer {
 
 /// What the rules want of the request that the proxy asks about. Its address demands nothing more then: which request
 /// needs what has one place.
-fn by_rules(site: &Site, request: &Parts, verifier: &Verifier, query: &Query<'_>, asks_json: bool) -> Answer {
+fn by_rules(
+    site: &Site,
+    asked: Option<Asked<'_>>,
+    verifier: &Verifier,
+    query: &Query<'_>,
+    asks_json: bool,
+) -> Answer {
     if *query != Query::default() {
         return bad_query(site, asks_json);
     }
-    let Some(asked) = Asked::read(&request.headers) else {
-        // The proxy does not say which: nobody passes.
+    let Some(asked) = asked else {
+        // No proxy of ours says which: nobody passes.
         return judged(site, Err(Code::BadPath.into()), asks_json);
     };
     DESK.with(|desk| {
