@@ -63,6 +63,23 @@ impl Served {
         Self { home, dir, key, ssh, http: Http::local(http), banner, running }
     }
 
+    /// The same, with a realm whose `/verify` judges by these rules.
+    ///
+    /// # Panics
+    /// If the banner does not come.
+    #[track_caller]
+    #[must_use]
+    pub fn by_rules(rules: &str) -> Self {
+        let (home, dir, key) = Self::start().interrupt();
+        let toml = dir.join("realm.toml");
+        let text = std::fs::read_to_string(&toml).expect("realm.toml");
+        let with = text.replacen("# rules = \"rules.json\"", "rules = \"rules.json\" #", 1);
+        assert_ne!(text, with, "the template has the key");
+        std::fs::write(&toml, with).expect("write realm.toml");
+        std::fs::write(dir.join("rules.json"), rules).expect("write rules.json");
+        Self::start_in(home, dir, key, &[])
+    }
+
     /// The three numbered lines of the banner, as they are to be pasted.
     ///
     /// # Panics
@@ -147,6 +164,15 @@ impl Served {
         (self.home, self.dir, self.key)
     }
 }
+
+/// Rules for a proxy to be tried with: one of every need, a scope, a method and a host.
+pub const RULES: &str = r#"{"rules": [
+    {"path_prefix": "/open", "need": "open"},
+    {"path_prefix": "/maybe", "need": "optional"},
+    {"path_prefix": "/admin", "need": "required", "scopes": ["admin"]},
+    {"path_prefix": "/open", "methods": ["POST"], "need": "required"},
+    {"path_prefix": "/open/b", "host": "b.example", "need": "required"}
+]}"#;
 
 /// `seamless serve --dir DIR --ssh … --http …`.
 #[must_use]

@@ -1,6 +1,7 @@
 //! The whole system with real peers on loopback. Started by `cargo xtask test`, which sets up the peers.
 
 mod browser;
+mod caddy;
 mod cli;
 mod embedded_ssh;
 mod envoy;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use seamless_tests::http::{Http, free_port, mirror};
 use seamless_tests::process::{Running, run};
-use seamless_tests::serve::Served;
+use seamless_tests::serve::{RULES, Served};
 use seamless_tests::skip::needs;
 
 /// nginx in front of a server that answers with what reached it.
@@ -60,6 +60,43 @@ fn configure(folder: &Path, front: u16, upstream: u16, seamless: u16) -> PathBuf
     let file = folder.join("nginx.conf");
     std::fs::write(&file, text).expect("write nginx.conf");
     file
+}
+
+/// Attacks: name another request than the one that is sent, in each of the headers that any proxy uses for it; and
+/// paths that nginx reads otherwise than the service behind.
+#[test]
+fn the_rules_judge_what_is_forwarded() {
+    let Some(program) = needs("nginx") else { return };
+    let served = Served::by_rules(RULES);
+    let nginx = start(&program, &served);
+    let front = &nginx.front;
+    let open = front.get("/open/x?y=1", &[("X-Seamless-User", "mallory")]).status(200);
+    assert!(open.body.starts_with("GET /open/x?y=1 "), "{}", open.body);
+    assert_eq!(values(&open.body, "x-seamless-user"), [""; 0], "{}", open.body);
+    let _ = front.get("/maybe", &[("X-Seamless-User", "mallory")]).status(200);
+    let _ = front.get("/", &[]).status(401);
+    let _ = front.get("/opener", &[]).status(401);
+    let _ = front.get_as("b.example", "/open/b", &[]).status(401);
+    let _ = front.get("/maybe", &[("Authorization", "Bearer nonsense")]).status(401);
+
+    let header = format!("Bearer {}", served.token());
+    let _ = front.get("/x", &[("Authorization", &header)]).status(200);
+    let poor = front.get("/admin", &[("Authorization", &header)]).status(403);
+    assert!(poor.body.starts_with("insufficient scope"), "{}", poor.body);
+
+    for name in ["X-Forwarded-Uri", "X-Original-URI", "X-Original-URL", "X-Rewrite-URL", "X_Forwarded_Uri"] {
+        let _ = front.get("/admin", &[(name, "/open")]).status(401);
+    }
+    for (name, value) in [("X-Forwarded-Method", "GET"), ("X-Forwarded-Host", "a.example")] {
+        let _ = front.get_as("b.example", "/open/b", &[(name, value)]).status(401);
+    }
+    for path in ["/open/../admin", "/open/%2e%2e/admin", "/open%2f..%2fadmin", "//admin", "/open;/../admin"] {
+        let seen = front.get(path, &[("Authorization", &header)]).status(403);
+        assert!(seen.body.starts_with("bad request path"), "{path}: {}", seen.body);
+    }
+    // The query says nothing about the path, and the path is compared as it is forwarded.
+    let _ = front.get("/admin?/open", &[]).status(401);
+    let _ = front.get("/%61dmin", &[("Authorization", &header)]).status(403);
 }
 
 #[test]
