@@ -15,6 +15,7 @@ use super::{Context, rules};
 Takes what `seamless verify` takes, for one token:
   echo \"$TOKEN\" | seamless explain --realm corp --rules rules.json --request 'GET /admin'
 An empty line in the place of the token is a request without one. Exit code 0 if the request may pass.")]
+#[group(skip)]
 pub(super) struct Args {
     #[command(flatten)]
     verify: verify::Args,
