@@ -5,6 +5,7 @@ mod caddy;
 mod cli;
 mod embedded_ssh;
 mod envoy;
+mod envoy_vectors;
 mod first_start;
 mod http;
 mod itsdangerous;

@@ -242,7 +242,7 @@ impl Filter {
         let end = if no.is_grpc { "" } else { "\n" };
         let body = format!("{}{end}", no.rejection);
         let challenges = match code.status() {
-            401 => Some(token::www_authenticate(code, self.verifier.realm())),
+            401 | 403 => Some(token::www_authenticate(code, self.verifier.realm())),
             _ => None,
         };
         let mut headers = vec![("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")];
