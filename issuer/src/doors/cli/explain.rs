@@ -106,12 +106,15 @@ impl Explained<'_> {
             Some((format, seen)) => {
                 lines.push(format!("token    {format}"));
                 if let Some(claims) = seen.as_ref().map(claims) {
-                    lines.push(format!("says     {claims}"));
+                    let refused = matches!(self.outcome, Outcome::Rejection(_));
+                    let caution = if refused { ", which need not be true" } else { "" };
+                    lines.push(format!("says     {claims}{caution}"));
                 }
             }
         }
         match &self.rule {
             None => {}
+            Some(None) if self.verdict() == Code::BadPath.as_str() => {}
             Some(None) => lines.push("rule     none matches: a token is needed".to_owned()),
             Some(Some((number, rule))) => lines.push(format!("rule     {number}: {rule}")),
         }

@@ -139,7 +139,7 @@ fn test(context: &Context, file: &str, cases: &str) -> Result<u8> {
     let (list, audience) = match &value {
         Value::Array(list) => (list, &Value::Null),
         Value::Object(object) => {
-            known(object.keys(), &["$schema", "audience", "cases"], cases, "beside \"cases\"")?;
+            known(object.keys(), &["$schema", "audience", "cases"], &format!("{cases}: "))?;
             let list = value["cases"].as_array();
             (list.ok_or_else(|| Error::failed(format!("{cases}: no list \"cases\"")))?, &value["audience"])
         }
@@ -180,10 +180,10 @@ fn place(error: &Error, file: &str, number: usize) -> Error {
 }
 
 /// A misspelt member would make a case that holds by mistake.
-fn known<'a>(members: impl Iterator<Item = &'a String>, known: &[&str], place: &str, of: &str) -> Result<()> {
+fn known<'a>(members: impl Iterator<Item = &'a String>, known: &[&str], place: &str) -> Result<()> {
     for member in members {
         if !known.contains(&member.as_str()) {
-            let error = Error::failed(format!("{place}: unknown member {member:?} {of}"));
+            let error = Error::failed(format!("{place}unknown member {member:?}"));
             return Err(error.hint(format!("there are {}", known.join(", "))));
         }
     }
@@ -267,7 +267,7 @@ impl Bench {
 
     fn judge(&self, case: &Value) -> Result<Judged> {
         let object = case.as_object().ok_or_else(|| Error::failed("not an object"))?;
-        known(object.keys(), &["name", "request", "as", "token", "expect", "rule"], "it has an", "")?;
+        known(object.keys(), &["name", "request", "as", "token", "expect", "rule"], "")?;
         let text = |name: &str| {
             case[name].as_str().ok_or_else(|| Error::failed(format!("{name:?} is missing or no text")))
         };
@@ -307,7 +307,7 @@ impl Bench {
 
     fn mint(&self, who: &Value) -> Result<String> {
         let members = who.as_object().into_iter().flat_map(|object| object.keys());
-        known(members, &["subject", "audience", "scopes", "groups", "amr"], "\"as\"", "")?;
+        known(members, &["subject", "audience", "scopes", "groups", "amr"], "\"as\": ")?;
         let list = |name: &str| match &who[name] {
             Value::Null => Ok(vec![]),
             other => strings(other, name),
