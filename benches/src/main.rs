@@ -1,198 +1,31 @@
-//! Verification in this process, beside the bare cryptography and beside other crates.
-//!
-//! Prints one line of JSON a figure; `cargo xtask bench` reads them. Two things are measured in turn, A B B A …, so
-//! that what the machine does meanwhile falls on both.
+//! Prints one line of JSON a figure; `cargo xtask bench` reads them and writes docs/benchmarks.md.
 
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+mod edge;
+mod envoy;
+mod meter;
+mod tokens;
+mod verify;
+mod workerd;
 
-use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
-use serde_json::json;
-use token::{
-    AccessClaims, Audiences, Digest, Ed25519Signer, MaxAge, PublicKeys, Scratch, Secret, Verifier,
-    mint_access, mint_seamless,
-};
+use std::process::ExitCode;
 
-const NOW: u64 = 1_900_000_000;
-const ISSUER: &str = "https://login.example.com/corp";
-const AUDIENCE: &str = "https://api.example.com";
-const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
-const SEED: [u8; 32] = [7; 32];
-
-fn main() {
-    let quick = std::env::args().any(|word| word == "--quick");
-    let meter = if quick {
-        Meter { pairs: 9, sample: Duration::from_millis(5) }
-    } else {
-        Meter { pairs: 25, sample: Duration::from_millis(40) }
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let quick = words.iter().any(|word| word == "--quick");
+    let done = match words.first().map(String::as_str) {
+        Some("envoy") => envoy::measure(quick),
+        Some("workerd") => workerd::measure(quick),
+        None | Some("--quick") => {
+            verify::measure(quick);
+            Ok(())
+        }
+        Some(other) => Err(format!("don't know `{other}`").into()),
     };
-    hmac(&meter);
-    eddsa(&meter);
-}
-
-/// The `seamless` format: HMAC-SHA1, no allocation.
-fn hmac(meter: &Meter) {
-    let secret = || Secret::new(SECRET, Digest::Sha1).expect("a secret");
-    let token = mint_seamless("ada", NOW, &secret()).expect("a token");
-    let verifier = Verifier::new("corp").with_secrets(vec![secret()], MaxAge::default());
-    let mut scratch = Scratch::new();
-    let mut ours = || verifier.verify(black_box(token.as_bytes()), NOW, &mut scratch).is_ok();
-
-    let (signed, signature) = token.rsplit_once('.').expect("a signature");
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET);
-    let tag = ring::hmac::sign(&key, signed.as_bytes());
-    let mut bare = || ring::hmac::verify(&key, black_box(signed.as_bytes()), tag.as_ref()).is_ok();
-    assert!(!signature.is_empty() && ours() && bare(), "both accept it");
-
-    count_allocations("allocations of one `seamless` verification", &mut ours, Some(0));
-    meter.compare(
-        "verify `seamless` (HMAC-SHA1)",
-        &mut ours,
-        "ring's bare HMAC-SHA1",
-        &mut bare,
-        Goal::Nanoseconds(250.0),
-    );
-}
-
-/// Our JWT profile with Ed25519.
-fn eddsa(meter: &Meter) {
-    let signer = Ed25519Signer::from_seed(&SEED);
-    let claims = AccessClaims {
-        issuer: ISSUER,
-        subject: "ada",
-        audiences: &[AUDIENCE],
-        client_id: "ssh",
-        issued_at: NOW,
-        expires_at: NOW + 300,
-        jti: "3f0e6c0b8d5a4c7e9b1f2a3d4c5b6a79",
-        scopes: &["deploy:web"],
-        groups: &["ops"],
-        amr: &["user"],
-        ssh_fp: Some("SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"),
-    };
-    let token = mint_access(&claims, &signer).expect("a token");
-    let keys = PublicKeys::from_keys(ISSUER, vec![signer.public_key()]).expect("a key set");
-    let audiences = Audiences::new([AUDIENCE]).expect("an audience");
-    let verifier = Verifier::new("corp").with_public_keys(keys, audiences);
-    let mut scratch = Scratch::new();
-    let mut ours = || verifier.verify(black_box(token.as_bytes()), NOW, &mut scratch).is_ok();
-
-    let (signed, _) = token.rsplit_once('.').expect("a signature");
-    let signing = SigningKey::from_bytes(&SEED);
-    let signature: Signature = ed25519_dalek::Signer::sign(&signing, signed.as_bytes());
-    let public: VerifyingKey = signing.verifying_key();
-    let mut bare = || public.verify_strict(black_box(signed.as_bytes()), &signature).is_ok();
-
-    let x = public.to_bytes();
-    let decoding = jsonwebtoken::DecodingKey::from_ed_der(&x);
-    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::EdDSA);
-    validation.set_audience(&[AUDIENCE]);
-    validation.set_issuer(&[ISSUER]);
-    // The token is of a fixed time, for the others; what a comparison of two numbers costs is not seen here.
-    validation.validate_exp = false;
-    let mut theirs =
-        || jsonwebtoken::decode::<serde_json::Value>(black_box(&token), &decoding, &validation).is_ok();
-
-    let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, x);
-    let bytes = signature.to_bytes();
-    let mut ring_bare = || key.verify(black_box(signed.as_bytes()), &bytes).is_ok();
-    assert!(ours() && bare() && theirs() && ring_bare(), "all four accept it");
-
-    count_allocations("allocations of one JWT verification", &mut ours, Some(0));
-    const NAME: &str = "verify JWT (EdDSA)";
-    meter.compare(NAME, &mut ours, "ed25519-dalek's bare `verify_strict`", &mut bare, Goal::Ratio(1.15));
-    meter.compare(NAME, &mut ours, "the crate jsonwebtoken (aws-lc-rs)", &mut theirs, Goal::None);
-    meter.compare(NAME, &mut ours, "ring's bare Ed25519", &mut ring_bare, Goal::None);
-}
-
-fn count_allocations(name: &str, run: &mut dyn FnMut() -> bool, goal: Option<u64>) {
-    const RUNS: u64 = 1000;
-    // The first call may grow the caller's scratch.
-    assert!(run(), "{name}");
-    let counted = allocation_counter::measure(|| {
-        for _ in 0..RUNS {
-            assert!(run(), "{name}");
-        }
-    });
-    println!("{}", json!({"name": name, "count": counted.count_total.div_ceil(RUNS), "goal": goal}));
-}
-
-enum Goal {
-    None,
-    Ratio(f64),
-    Nanoseconds(f64),
-}
-
-/// How long to measure.
-struct Meter {
-    pairs: usize,
-    sample: Duration,
-}
-
-impl Meter {
-    fn compare(
-        &self,
-        ours: &str,
-        a: &mut dyn FnMut() -> bool,
-        beside: &str,
-        b: &mut dyn FnMut() -> bool,
-        goal: Goal,
-    ) {
-        let (a_runs, b_runs) = (self.runs(a), self.runs(b));
-        let (mut ratios, mut a_ns, mut b_ns) = (Vec::new(), Vec::new(), Vec::new());
-        for pair in 0..self.pairs {
-            let (x, y) = if pair % 2 == 0 {
-                let x = sample(a, a_runs);
-                (x, sample(b, b_runs))
-            } else {
-                let y = sample(b, b_runs);
-                (sample(a, a_runs), y)
-            };
-            ratios.push(x / y);
-            a_ns.push(x);
-            b_ns.push(y);
-        }
-        let mid = median(&mut ratios);
-        let mut line = json!({
-            "ours": ours,
-            "beside": beside,
-            "ours_ns": median(&mut a_ns),
-            "beside_ns": median(&mut b_ns),
-            "ratio": [ratios[0], mid, ratios[ratios.len() - 1]],
-            "pairs": self.pairs,
-        });
-        match goal {
-            Goal::None => {}
-            Goal::Ratio(limit) => line["goal_ratio"] = limit.into(),
-            Goal::Nanoseconds(limit) => line["goal_ns"] = limit.into(),
-        }
-        println!("{line}");
-    }
-
-    /// How many runs fill a sample; warms up as well.
-    fn runs(&self, run: &mut dyn FnMut() -> bool) -> u32 {
-        let mut runs = 1;
-        loop {
-            let start = Instant::now();
-            let _ = sample(run, runs);
-            if start.elapsed() >= self.sample / 2 {
-                return runs * 2;
-            }
-            runs *= 2;
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: error: {error}");
+            ExitCode::FAILURE
         }
     }
-}
-
-/// Nanoseconds of one run.
-fn sample(run: &mut dyn FnMut() -> bool, runs: u32) -> f64 {
-    let start = Instant::now();
-    for _ in 0..runs {
-        assert!(black_box(run()), "it must hold every time");
-    }
-    start.elapsed().as_secs_f64() * 1e9 / f64::from(runs)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures as ratios measured in one run, kept in docs/benchmarks.md.
 
+mod edge;
 pub mod process;
 
 use std::fmt::Write;
@@ -44,7 +45,7 @@ pub struct Number {
     /// The count.
     pub value: f64,
     /// Its unit.
-    pub unit: &'static str,
+    pub unit: String,
     /// The highest value that meets the goal.
     pub goal: Option<f64>,
 }
@@ -77,6 +78,10 @@ pub fn bench(args: &[&str]) -> Result {
     let plan = process::Plan { ordinary, fixed, python, quick };
     process::measure(&plan, &mut figures, &mut numbers)?;
 
+    let found = (&mut figures, &mut numbers, &mut notes);
+    edge::measure(&space, quick, &mut log, found)
+        .unwrap_or_else(|failure| notes.push(format!("the edge: {failure}\n{}", log.tail(20))));
+
     let text = report(&figures, &numbers, &notes);
     print!("{text}");
     if quick {
@@ -99,18 +104,22 @@ fn in_process(space: &Workspace, quick: bool) -> Result<(Vec<Figure>, Vec<Number
     if quick {
         command.arg("--quick");
     }
-    let text = output(command.current_dir(&space.root))?;
+    read_lines(&output(command.current_dir(&space.root))?)
+}
+
+/// Lines of JSON, each a figure or a number.
+fn read_lines(text: &str) -> Result<(Vec<Figure>, Vec<Number>)> {
     let (mut figures, mut numbers) = (Vec::new(), Vec::new());
     for line in text.lines() {
         let value: Value =
-            serde_json::from_str(line).doing(format_args!("read `{line}` of the bench binary"))?;
+            serde_json::from_str(line).doing(format_args!("read `{line}` of a bench program"))?;
         let word = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
         let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
         if value["count"].is_number() {
             numbers.push(Number {
                 name: word("name"),
                 value: number(&value["count"]),
-                unit: "",
+                unit: word("unit"),
                 goal: value["goal"].as_f64(),
             });
             continue;

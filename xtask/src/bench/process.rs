@@ -90,7 +90,7 @@ pub fn measure(plan: &Plan, figures: &mut Vec<Figure>, numbers: &mut Vec<Number>
 
     let mut memory = |name: &str, goal, command: &Command| {
         let value = peak_memory(command)? / 1024.0;
-        numbers.push(Number { name: format!("peak memory of {name}"), value, unit: "MiB", goal });
+        numbers.push(Number { name: format!("peak memory of {name}"), value, unit: "MiB".to_owned(), goal });
         Ok::<_, Failure>(())
     };
     memory("`seamless token`, ordinary release build", Some(10.0), &ordinary())?;
