@@ -1,7 +1,7 @@
 // One GET for a JWKS: no redirects, 64 KiB, a time limit. What the answer means, the core decides.
 
 import { KeysUnavailableError } from './errors.js'
-import { isBrowser } from './options.js'
+import { isBrowser } from './checks.js'
 
 const MOST = 65536
 

@@ -1,5 +1,7 @@
+import { bytes, digest, known, name, secrets, seconds } from './checks.js'
+import { ConfigurationError } from './errors.js'
 import { Judge, time } from './judge.js'
-import { read } from './options.js'
+import { FIELD } from './module.js'
 import { forward, isIdentityHeader } from './request.js'
 
 export { ConfigurationError } from './errors.js'
@@ -19,11 +21,11 @@ export class Verifier {
   }
 
   static async create(options) {
-    return new Verifier(MAKE, read(options, { slim: true }), await host.module())
+    return new Verifier(MAKE, read(options), await host.module())
   }
 
   static createSync(options, module) {
-    return new Verifier(MAKE, read(options, { slim: true }), module ?? host.compile())
+    return new Verifier(MAKE, read(options), module ?? host.compile())
   }
 
   verify(token, options) {
@@ -60,4 +62,25 @@ export class Verifier {
     if (this.#judge === null) throw new Error('the verifier is closed')
     return this.#judge
   }
+}
+
+const KEYS = ['realm', 'secrets', 'digest', 'maxAge', 'leeway', 'allowShortSecrets']
+const ELSEWHERE = ['audience', 'scope', 'issuer', 'jwks', 'jwksUrl', 'rules', 'revocations']
+
+function read(options) {
+  known(options, KEYS, ELSEWHERE)
+  const plan = [{ key: 'realm', field: FIELD.realm, value: name(options, 'realm', 'the name in WWW-Authenticate, such as "corp"') }]
+  const number = (key, least, most) => {
+    if (options[key] !== undefined) plan.push({ key, field: FIELD[key], number: seconds(options, key, least, most) })
+  }
+  number('maxAge', 1, 86400)
+  number('leeway', 0, 60)
+  const list = secrets(options)
+  if (list.length === 0 || list.length > 8) throw new ConfigurationError('missing', 'secrets', 'one is wanted, or up to 8')
+  const hash = digest(options.digest, 'digest')
+  list.forEach((entry, i) => {
+    const key = `secrets[${i}]`
+    plan.push({ key, field: FIELD.secret, value: bytes(entry, key, options), number: hash })
+  })
+  return { plan, realm: options.realm, rules: false }
 }

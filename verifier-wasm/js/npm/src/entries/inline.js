@@ -1,7 +1,7 @@
 // For browsers, bundlers, Deno and Bun: the module inside, so that nothing has to be found or allowed.
 
 import { host } from '@core'
-import { isBrowser } from '../options.js'
+import { isBrowser } from '../checks.js'
 import base64 from '@wasm'
 
 let bytes
