@@ -48,7 +48,6 @@ impl Kind {
 pub struct Workerd {
     program: PathBuf,
     dist: PathBuf,
-    faketime: Option<PathBuf>,
 }
 
 impl Workerd {
@@ -67,11 +66,7 @@ impl Workerd {
             skip("no Workers in dist/; `cargo xtask wasm` makes them");
             return None;
         }
-        let faketime = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
-            .map(|machine| Path::new("/usr/lib").join(machine).join("faketime/libfaketime.so.1"))
-            .into_iter()
-            .find(|path| path.is_file());
-        Some(Self { program, dist, faketime })
+        Some(Self { program, dist })
     }
 }
 
@@ -88,7 +83,7 @@ pub struct Deployment {
     pub origin: u16,
     /// The KV namespace: a port on loopback.
     pub kv: u16,
-    /// The clock, in Unix seconds, in the place of the machine's.
+    /// Where the clock stands still, in Unix seconds; without it, the machine's.
     pub now: Option<u64>,
     /// What is replaced in the script, for Workers that trap.
     pub patch: Option<(&'static str, &'static str)>,
@@ -118,14 +113,6 @@ impl Edge {
         let mut command = Command::new(&workerd.program);
         // What a Worker logs is shown with --verbose only.
         command.args(["serve", "--verbose"]).arg(&config);
-        if let Some(now) = deployment.now {
-            let faketime = workerd.faketime.as_ref().expect("libfaketime");
-            command
-                .env("LD_PRELOAD", faketime)
-                .env("FAKETIME", format!("@{}", civil(now)))
-                .env("TZ", "UTC")
-                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        }
         let running = Running::start(&mut command);
         let http = Http::local(port);
         http.wait();
@@ -145,10 +132,21 @@ fn write_config(workerd: &Workerd, folder: &Path, kind: Kind, deployment: &Deplo
         let name = file.rsplit('/').next().unwrap_or(file);
         let to = folder.join(name);
         std::fs::copy(workerd.dist.join(file), &to).unwrap_or_else(|error| panic!("{file}: {error}"));
-        if let (Some((from, into)), "esModule") = (deployment.patch, form) {
-            let script = std::fs::read_to_string(&to).expect("read the script");
-            assert!(script.contains(from), "{file} has {from}");
-            std::fs::write(&to, script.replacen(from, into, 1)).expect("write the script");
+        if form == "esModule" {
+            let mut script = std::fs::read_to_string(&to).expect("read the script");
+            if let Some((from, into)) = deployment.patch {
+                assert!(script.contains(from), "{file} has {from}");
+                script = script.replacen(from, into, 1);
+            }
+            if let Some(now) = deployment.now {
+                // workerd does not start under libfaketime, so it is the script's clock that stands still.
+                script = format!(
+                    "const RealDate = Date; globalThis.Date = class extends RealDate {{ \
+                     constructor(...all) {{ super(...(all.length > 0 ? all : [{now}000])) }} \
+                     static now() {{ return {now}000 }} }};\n{script}"
+                );
+            }
+            std::fs::write(&to, script).expect("write the script");
         }
         let _ = write!(modules, "(name = {name:?}, {form} = embed {name:?}), ");
     }
@@ -183,21 +181,6 @@ const worker :Workerd.Worker = (
         deployment.kv
     );
     std::fs::write(folder.join("config.capnp"), text).expect("write workerd's configuration");
-}
-
-/// As libfaketime reads it.
-fn civil(now: u64) -> String {
-    // Howard Hinnant, "chrono-compatible low-level date algorithms": civil_from_days.
-    let (days, seconds) = (now / 86400, now % 86400);
-    let z = days + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1460 + doe / 36524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
 /// A server of the tests' own: an issuer's key set that can go away, or KV's double.

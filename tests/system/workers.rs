@@ -350,3 +350,197 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(100));
     }
 }
+
+#[test]
+fn a_module_that_traps_lets_nobody_pass() {
+    let Some(scene) = Scene::set() else { return };
+    let token = scene.served.token();
+    // A path on which the glue's call into the module ends as a trap does.
+    let patch = (
+        "glue.fetch(request, env, ctx)",
+        "(request.url.endsWith('/trap') ? Promise.reject(new WebAssembly.RuntimeError('unreachable')) : glue.fetch(request, env, ctx))",
+    );
+    let deployment = Deployment { patch: Some(patch), ..scene.deployment(Kind::Rust) };
+    let edge = Edge::start(&scene.workerd, &scene.served.home, Kind::Rust, &deployment);
+    let _ = get(&edge, "/x", &token).status(200);
+    for _ in 0..3 {
+        let answer = get(&edge, "/trap", &token).status(503);
+        assert_eq!(answer.body, "verification keys unavailable\n");
+        let _ = get(&edge, "/x", &token).status(200);
+        let _ = edge.http.get("/x", &[]).status(401);
+    }
+}
+
+/// The vectors through both Workers as they are deployed; the matrix compares them with the other runtimes.
+#[test]
+fn the_vectors() {
+    let Some(scene) = Scene::set() else { return };
+    for kind in Kind::ALL {
+        let mut lines = String::new();
+        judge_jwt(&scene, kind, &mut lines);
+        judge_rules(&scene, kind, &mut lines);
+        assert!(lines.lines().count() > 150, "{kind:?}: {} cases", lines.lines().count());
+        if let Some(folder) = std::env::var_os("SEAMLESS_LINES") {
+            std::fs::create_dir_all(&folder).expect("make a folder");
+            let name = if kind == Kind::Rust { "worker-rust.jsonl" } else { "worker-ts.jsonl" };
+            std::fs::write(std::path::Path::new(&folder).join(name), lines).expect("write the lines");
+        }
+    }
+}
+
+fn vectors(name: &str) -> Value {
+    let path = seamless_tests::root().join("tests/vectors").join(format!("{name}.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The clock stands still at `now`; keys and rules are the vectors'.
+fn judging(scene: &Scene, kind: Kind, policy: &Value, rules: Value, now: u64) -> Edge {
+    let mut settings = json!({"realm": "corp"});
+    for name in ["issuer", "audience", "jwks", "leeway", "scope"] {
+        if !policy[name].is_null() && policy[name] != json!([]) {
+            settings[name] = policy[name].clone();
+        }
+    }
+    let secret = policy["secrets"][0].as_str().map(str::to_owned);
+    match (kind, &secret) {
+        (Kind::Rust, Some(_)) => {
+            settings["secrets"] = json!([{"env": "SEAMLESS_SECRET", "audience": policy["audience"]}]);
+        }
+        (Kind::TypeScript, Some(_)) => settings["secret"] = json!({"audience": policy["audience"]}),
+        _ => {}
+    }
+    if !policy["revoked"].is_null() {
+        settings["revocations"] = policy["revoked"].clone();
+    }
+    let now = Some(now);
+    let deployment = Deployment { settings, secret, rules: Some(rules), now, ..scene.deployment(kind) };
+    Edge::start(&scene.workerd, &scene.served.home, kind, &deployment)
+}
+
+/// What a Worker says is an answer, not a code: `wanted` is what it said where the answer is that code's.
+fn said(answer: &Response, wanted: &str) -> String {
+    let body = answer.body.lines().next().unwrap_or_default();
+    if answer.status == 200 {
+        return match (wanted, body.starts_with("GET ") || body.contains(" HTTP/1.1")) {
+            (_, false) => format!("200 {body}"),
+            ("open" | "anonymous", true) if values(&answer.body, "x-seamless-user").is_empty() => {
+                wanted.to_owned()
+            }
+            ("identity", true) if !values(&answer.body, "x-seamless-user").is_empty() => wanted.to_owned(),
+            _ => "ok".to_owned(),
+        };
+    }
+    let codes = vectors("headers")["codes"].as_array().cloned().unwrap_or_default();
+    let fits = codes.iter().any(|code| {
+        code["code"] == wanted
+            && code["status"] == answer.status
+            && body.starts_with(code["body"].as_str().unwrap_or("?"))
+    });
+    if fits { wanted.to_owned() } else { format!("{} {body}", answer.status) }
+}
+
+fn subject(answer: &Response) -> Option<String> {
+    let name = values(&answer.body, "x-seamless-user").first().map(|name| (*name).to_owned())?;
+    let mut bytes = Vec::new();
+    let mut rest = name.as_bytes();
+    while let [first, more @ ..] = rest {
+        rest = more;
+        if let (b'%', Some((hex, after))) = (first, more.split_at_checked(2)) {
+            let digits = std::str::from_utf8(hex).expect("two digits");
+            bytes.push(u8::from_str_radix(digits, 16).expect("two digits"));
+            rest = after;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    Some(String::from_utf8(bytes).expect("a name"))
+}
+
+/// Whether HTTP can carry it as it stands.
+fn is_sendable(value: &str) -> bool {
+    !value.is_empty() && value == value.trim() && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}
+
+fn judge_jwt(scene: &Scene, kind: Kind, lines: &mut String) {
+    let file = vectors("jwt");
+    let mut edges: Vec<(String, Edge)> = Vec::new();
+    for case in file["cases"].as_array().expect("cases") {
+        let (token, verdict) = (text(case, "token"), text(case, "verdict"));
+        let named = !case["or"].is_array() && verdict != "rejected";
+        if !named || case["needs"] == "rs256" || !is_sendable(&token) || token.contains(',') {
+            continue;
+        }
+        let mut policy = case["policy"].clone();
+        policy["jwks"] = file["jwks"].clone();
+        policy["revoked"] = case["revoked"].clone();
+        let now = case["now"].as_u64().expect("a time");
+        let key = format!("{now} {policy}");
+        let at = edges.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+            edges.push((key, judging(scene, kind, &policy, json!({"rules": []}), now)));
+            edges.len() - 1
+        });
+        // Only what begins as a JWT is told apart by a Worker without a secret.
+        let answer = get(&edges[at].1, "/", &token);
+        push(lines, "jwt", &text(case, "name"), &answer, &verdict);
+    }
+}
+
+fn judge_rules(scene: &Scene, kind: Kind, lines: &mut String) {
+    let file = vectors("rules");
+    let now = file["verifier"]["now"].as_u64().expect("a time");
+    for set in file["sets"].as_array().expect("sets") {
+        let edge = judging(scene, kind, &file["verifier"], set["rules"].clone(), now);
+        for (i, case) in set["requests"].as_array().expect("requests").iter().enumerate() {
+            let (method, path, outcome) =
+                (text(case, "method"), case["path"].as_str().unwrap_or_default(), text(case, "outcome"));
+            // The client below asks by GET; what is no plain path reaches a Worker as a URL's parser leaves it.
+            if method != "GET" || !is_plain(path) {
+                continue;
+            }
+            let token = case["token"].as_str().map(|name| bearer(&text(&file["tokens"], name)));
+            let headers: Vec<_> = token.iter().map(|token| ("Authorization", token.as_str())).collect();
+            let answer = edge.http.get_as(&text(case, "authority"), path, &headers);
+            push(lines, "rules", &format!("{} {i} {method} {path}", text(set, "name")), &answer, &outcome);
+        }
+    }
+    let edge = judging(scene, kind, &file["verifier"], json!({"rules": []}), now);
+    for case in vectors("headers")["authorization"].as_array().expect("cases") {
+        let all: Vec<String> = case["authorization"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
+        if case["or"].is_array() || !all.iter().all(|value| is_sendable(value)) {
+            continue;
+        }
+        let headers: Vec<_> = all.iter().map(|value| ("Authorization", value.as_str())).collect();
+        push(
+            lines,
+            "authorization",
+            &text(case, "name"),
+            &edge.http.get("/", &headers),
+            &text(case, "verdict"),
+        );
+    }
+}
+
+fn is_plain(path: &str) -> bool {
+    path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_?=&".contains(&byte))
+        && !path.contains("//")
+}
+
+fn push(lines: &mut String, suite: &str, case: &str, answer: &Response, wanted: &str) {
+    let got = said(answer, wanted);
+    let mut line = json!({"suite": suite, "case": case, "got": got});
+    if got == "ok"
+        && let Some(subject) = subject(answer)
+    {
+        line["subject"] = subject.into();
+    }
+    assert_eq!(got, wanted, "{suite}: {case}: {answer:?}");
+    lines.push_str(&format!("{line}\n"));
+}
