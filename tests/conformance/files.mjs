@@ -1,2 +1,10 @@
 // The files of tests/vectors that the suite reads.
-export const files = ['seamless-v1', 'jwt', 'headers', 'rules', 'paths']
+export const files = [
+  'seamless-v1',
+  'jwt',
+  'headers',
+  'rules',
+  'paths',
+  'wycheproof/json_web_signature_test',
+  'wycheproof/json_web_key_test',
+]

@@ -10,7 +10,7 @@
  * `secrets: false` is for browsers, where a shared secret is refused: what needs one is left out.
  */
 export function run({ Verifier }, vectors, print, { secrets = true } = {}) {
-  const suites = { seamless, jwt, authorization, identity, strip, answers, rules, refused, paths, prefixes }
+  const suites = { seamless, jwt, keys, authorization, identity, strip, answers, rules, refused, paths, prefixes }
   for (const [suite, cases] of Object.entries(suites)) {
     for (const [name, got, subject] of cases(Verifier, vectors, secrets)) {
       print({ suite, case: String(name), got, ...(subject === undefined ? {} : { subject }) })
@@ -41,6 +41,32 @@ function* jwt(Verifier, { jwt: file }) {
     if (revoked) verifier.setRevocations(revoked)
     yield [name, ...verdict(verifier.verify(token, { now }))]
     verifier.close()
+  }
+}
+
+/** Key sets: those of Wycheproof, the private halves and shared secrets among them, which must never load. */
+function* keys(Verifier, vectors) {
+  const { 'wycheproof/json_web_signature_test': jws, 'wycheproof/json_web_key_test': jwk } = vectors
+  for (const [file, { testGroups }] of [['jws', jws], ['jwk', jwk]]) {
+    for (const [i, group] of testGroups.entries()) {
+      for (const half of ['public', 'private']) {
+        if (!group[half]) continue
+        const verifier = withKeys(Verifier, group[half])
+        yield [`${file} ${i} ${half} ${group.comment}`, verifier === null ? 'refused' : 'loaded']
+        verifier?.close()
+      }
+    }
+  }
+}
+
+/** Null where the set is refused. */
+function withKeys(Verifier, set) {
+  const jwks = Array.isArray(set.keys) ? set : { keys: [set] }
+  try {
+    return Verifier.createSync({ realm: 'corp', jwks, issuer: 'https://login.example/corp', audience: 'https://api.example' })
+  } catch (error) {
+    if (error.name !== 'ConfigurationError') throw error
+    return null
   }
 }
 

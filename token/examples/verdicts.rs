@@ -21,6 +21,7 @@ fn main() {
     let rules = vectors(&folder, "rules");
     seamless(&vectors(&folder, "seamless-v1"));
     jwt(&tokens);
+    keys(&folder);
     authorization(&headers);
     identity(&headers);
     answers(&headers, &tokens);
@@ -48,6 +49,24 @@ fn jwt(file: &Value) {
         let verdict = verifier.verify(text(case, "token").as_bytes(), number(case, "now"), &mut scratch);
         say_verdict("jwt", text(case, "name"), &verdict);
     }
+}
+
+/// Key sets: those of Wycheproof, the private halves and shared secrets among them, which must never load.
+fn keys(folder: &Path) {
+    for (file, long) in [("jws", "json_web_signature_test"), ("jwk", "json_web_key_test")] {
+        let vectors = vectors(folder, &format!("wycheproof/{long}"));
+        for (i, group) in items(&vectors, "testGroups").enumerate() {
+            for half in ["public", "private"].into_iter().filter(|half| !group[half].is_null()) {
+                let name = format!("{file} {i} {half} {}", text(group, "comment"));
+                say("keys", &name, if loads(&group[half]) { "loaded" } else { "refused" }, None);
+            }
+        }
+    }
+}
+
+fn loads(set: &Value) -> bool {
+    let jwks = if set["keys"].is_array() { set.clone() } else { json!({"keys": [set]}) };
+    PublicKeys::from_jwks("https://login.example/corp", &jwks.to_string()).is_ok()
 }
 
 fn jwt_verifier(file: &Value, case: &Value) -> Verifier {

@@ -258,6 +258,8 @@ fn wasm(context: &Context, log: &mut Log) -> Result<End> {
 }
 
 fn system(context: &Context, log: &mut Log) -> Result<End> {
+    // What Envoy said about an older build is nothing to compare with.
+    let _ = std::fs::remove_dir_all(context.space.target.join("conformance/lines"));
     let mut filters = Vec::new();
     for module in OWN_STAGE {
         filters.extend(["--skip".to_owned(), format!("{module}::")]);

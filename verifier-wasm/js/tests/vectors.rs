@@ -6,6 +6,7 @@
 use serde_json::Value;
 use token::{
     Audiences, Leeway, MaxAge, PublicKeys, Revocations, Rules, Scratch, Secret, Verifier, is_identity_header,
+    jws,
 };
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -13,6 +14,8 @@ const SEAMLESS: &str = include_str!("../../../tests/vectors/seamless-v1.json");
 const JWT: &str = include_str!("../../../tests/vectors/jwt.json");
 const HEADERS: &str = include_str!("../../../tests/vectors/headers.json");
 const RULES: &str = include_str!("../../../tests/vectors/rules.json");
+const EDDSA_JWS: &str = include_str!("../../../tests/vectors/eddsa-jws.json");
+const ES256_JWS: &str = include_str!("../../../tests/vectors/wycheproof/json_web_signature_test.json");
 const ED25519: &str = include_str!("../../../tests/vectors/wycheproof/ed25519_test.json");
 
 #[wasm_bindgen_test]
@@ -57,6 +60,38 @@ fn ed25519() {
             assert_eq!(good, text(test, "result") == "valid", "{test}");
         }
     }
+}
+
+#[wasm_bindgen_test]
+fn eddsa_jws() {
+    let file = parse(EDDSA_JWS);
+    let keys = PublicKeys::from_jwks("i", &file["jwks"].to_string()).unwrap();
+    for case in items(&file, "cases") {
+        let got = jws::verify_signature(text(case, "jws"), &keys);
+        let got = got.map_or_else(|rejection| rejection.code.as_str(), |_| "ok");
+        assert_eq!(got, text(case, "verdict"), "{case}");
+    }
+}
+
+#[wasm_bindgen_test]
+fn es256_jws() {
+    let file = parse(ES256_JWS);
+    let mut good = Vec::new();
+    for group in items(&file, "testGroups").filter(|group| !group["public"].is_null()) {
+        let set = &group["public"];
+        let set = if set["keys"].is_array() { set.to_string() } else { format!("{{\"keys\":[{set}]}}") };
+        let Ok(keys) = PublicKeys::from_jwks("i", &set) else { continue };
+        for test in items(group, "tests") {
+            // In the JSON serialisation it is an object.
+            let token = test["jws"].as_str().map_or_else(|| test["jws"].to_string(), String::from);
+            if jws::verify_signature(&token, &keys).is_ok() {
+                assert_eq!(text(test, "result"), "valid", "{test}");
+                good.push(number(test, "tcId"));
+            }
+        }
+    }
+    // All there are of ES256; RS256 is in no build for an edge.
+    assert_eq!(good, [18, 378]);
 }
 
 #[wasm_bindgen_test]

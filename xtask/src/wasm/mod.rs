@@ -28,10 +28,10 @@ pub fn command(args: &[&str]) -> Result {
         Failure::new(format!("{failure}\n{}\n(all of it: {})", log.tail(40), log.path().display()))
     };
     let dist = build(&space, &mut log).map_err(|failure| shown(&log, failure))?;
-    print!("{}", budget::check(&space.root, &dist)?);
     if twice {
         check_reproducible(&space, &mut log).map_err(|failure| shown(&log, failure))?;
     }
+    print!("{}", budget::check(&space.root, &dist)?);
     Ok(())
 }
 
