@@ -354,5 +354,299 @@ fn is_secure(url: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
     };
-    matches!(host, "localhost" | "127.0.0.1" | "::1")
+    // What is in front of an `@` is no host.
+    !authority.contains('@') && matches!(host, "localhost" | "127.0.0.1" | "::1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+
+    const NOW: u64 = 1_800_000_000;
+    const VECTORS: &str = include_str!("../../../tests/vectors/rules.json");
+
+    /// A runtime in which time stands still until somebody sleeps.
+    #[derive(Clone, Default)]
+    struct Double(Rc<World>);
+
+    #[derive(Default)]
+    struct World {
+        slept: Cell<u64>,
+        ahead: Cell<u64>,
+        cache: RefCell<Option<Entry>>,
+        answer: RefCell<Option<Fetched>>,
+        /// How long an answer takes, in milliseconds.
+        delay: Cell<u64>,
+        fetches: Cell<usize>,
+        warnings: RefCell<Vec<String>>,
+        jobs: RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>,
+    }
+
+    impl Double {
+        async fn until(&self, at: u64) {
+            poll_fn(|_| if self.0.slept.get() >= at { Poll::Ready(()) } else { Poll::Pending }).await;
+        }
+
+        /// Runs a future and all jobs, a millisecond after the other.
+        fn run<T>(&self, future: impl Future<Output = T>) -> (T, u64) {
+            let start = self.0.slept.get();
+            let mut future = pin!(future);
+            loop {
+                self.step();
+                if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    return (done, self.0.slept.get() - start);
+                }
+                self.0.slept.set(self.0.slept.get() + 1);
+                assert!(self.0.slept.get() - start < 60_000, "it hangs");
+            }
+        }
+
+        fn step(&self) {
+            let jobs = self.0.jobs.take();
+            let mut context = Context::from_waker(Waker::noop());
+            let left: Vec<_> = jobs
+                .into_iter()
+                .filter_map(|mut job| job.as_mut().poll(&mut context).is_pending().then_some(job))
+                .collect();
+            self.0.jobs.borrow_mut().extend(left);
+        }
+
+        fn serve(&self, keys: &str) {
+            *self.0.answer.borrow_mut() = Some(Fetched {
+                status: 200,
+                body: keys.to_owned(),
+                etag: None,
+                max_age: Some(300),
+                age: None,
+            });
+        }
+    }
+
+    impl Host for Double {
+        fn now(&self) -> u64 {
+            NOW + self.0.ahead.get() + self.0.slept.get() / 1000
+        }
+
+        async fn cached(&self, _: &str) -> Option<Entry> {
+            self.0.cache.borrow().clone()
+        }
+
+        async fn keep(&self, _: &str, entry: &Entry) {
+            *self.0.cache.borrow_mut() = Some(entry.clone());
+        }
+
+        async fn fetch(&self, _: &str, _: Option<&str>) -> Option<Fetched> {
+            self.0.fetches.set(self.0.fetches.get() + 1);
+            self.until(self.0.slept.get() + self.0.delay.get()).await;
+            self.0.answer.borrow().clone()
+        }
+
+        fn spawn<J>(&self, job: J) -> impl Future<Output = ()>
+        where
+            J: Future<Output = ()> + 'static,
+        {
+            let done = Rc::new(Cell::new(false));
+            let mark = Rc::clone(&done);
+            self.0.jobs.borrow_mut().push(Box::pin(async move {
+                job.await;
+                mark.set(true);
+            }));
+            poll_fn(move |_| if done.get() { Poll::Ready(()) } else { Poll::Pending })
+        }
+
+        fn sleep(&self, milliseconds: u32) -> impl Future<Output = ()> {
+            let (host, at) = (self.clone(), self.0.slept.get() + u64::from(milliseconds));
+            async move { host.until(at).await }
+        }
+
+        fn warn(&self, message: &str) {
+            self.0.warnings.borrow_mut().push(message.to_owned());
+        }
+    }
+
+    struct Get<'r>(&'r str, Option<String>);
+
+    impl RequestView for Get<'_> {
+        fn method(&self) -> &'static str {
+            "GET"
+        }
+
+        fn scheme(&self) -> &'static str {
+            "https"
+        }
+
+        fn authority(&self) -> &'static str {
+            "api.example"
+        }
+
+        fn path(&self) -> Option<&[u8]> {
+            Some(self.0.as_bytes())
+        }
+
+        fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+            self.1.iter().filter(move |_| name == "authorization").map(String::as_bytes)
+        }
+    }
+
+    struct Known {
+        edge: Rc<RefCell<Edge>>,
+        keys: String,
+        token: String,
+    }
+
+    fn known() -> Known {
+        let file: serde_json::Value = serde_json::from_str(VECTORS).unwrap();
+        let settings = serde_json::json!({
+            "realm": "corp",
+            "issuer": file["verifier"]["issuer"],
+            "audience": file["verifier"]["audience"],
+            "jwks_url": "https://login.example/corp/jwks.json",
+            "rules": {"rules": [{"path_prefix": "/open", "need": "open"}]},
+        });
+        Known {
+            edge: new_edge(&settings).unwrap(),
+            keys: file["verifier"]["jwks"].to_string(),
+            token: file["tokens"]["ada"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    fn new_edge(settings: &serde_json::Value) -> Result<Rc<RefCell<Edge>>, String> {
+        let settings = Settings::from_json(&settings.to_string(), |_| None).map_err(|e| e.to_string())?;
+        Ok(Rc::new(RefCell::new(Edge::new(settings, [7; 32])?)))
+    }
+
+    impl Known {
+        fn ask(&self, host: &Double, path: &str) -> (&'static str, u64) {
+            let request = Get(path, Some(format!("Bearer {}", self.token)));
+            host.run(check(&self.edge, host, &request, name))
+        }
+    }
+
+    fn name(outcome: Outcome<'_>) -> &'static str {
+        match outcome {
+            Outcome::Open => "open",
+            Outcome::Anonymous => "anonymous",
+            Outcome::Identity(_) => "identity",
+            Outcome::Rejection(rejection) => rejection.code.as_str(),
+        }
+    }
+
+    #[test]
+    fn the_first_request_waits_for_keys_and_the_next_does_not() {
+        let (known, host) = (known(), Double::default());
+        host.serve(&known.keys);
+        host.0.delay.set(300);
+        let (outcome, took) = known.ask(&host, "/x");
+        assert_eq!(outcome, "identity");
+        assert!((300..310).contains(&took), "{took}");
+        assert_eq!(known.ask(&host, "/x"), ("identity", 0));
+        assert_eq!(host.0.fetches.get(), 1);
+        assert!(host.0.cache.borrow().is_some(), "kept for other isolates");
+    }
+
+    #[test]
+    fn an_open_path_waits_for_nothing() {
+        let (known, host) = (known(), Double::default());
+        host.0.delay.set(4000);
+        assert_eq!(known.ask(&host, "/open"), ("open", 0));
+    }
+
+    #[test]
+    fn a_cold_isolate_takes_cached_keys() {
+        let (known, host) = (known(), Double::default());
+        let entry = Entry { at: NOW - 500, etag: String::new(), max_age: 300, body: known.keys.clone() };
+        *host.0.cache.borrow_mut() = Some(entry.clone());
+        assert_eq!(known.ask(&host, "/x").0, "identity");
+        assert_eq!(host.0.fetches.get(), 0);
+
+        // Older ones, or of the future, are looked at again.
+        for at in [NOW - 601, NOW + 61] {
+            let (known, host) = (self::known(), Double::default());
+            *host.0.cache.borrow_mut() = Some(Entry { at, ..entry.clone() });
+            host.serve(r#"{"keys":[]}"#);
+            assert_eq!(known.ask(&host, "/x").0, "unknown_key");
+            assert_eq!(host.0.fetches.get(), 1);
+        }
+    }
+
+    #[test]
+    fn keys_that_are_hours_old_are_better_than_none_and_days_old_are_none() {
+        for (age, outcome) in [(7200, "identity"), (25 * 3600, "keys_unavailable")] {
+            let (known, host) = (known(), Double::default());
+            *host.0.cache.borrow_mut() =
+                Some(Entry { at: NOW - age, etag: String::new(), max_age: 300, body: known.keys.clone() });
+            assert_eq!(known.ask(&host, "/x").0, outcome);
+            assert!(host.0.warnings.borrow().iter().all(|warning| !warning.contains(&known.token)));
+        }
+    }
+
+    #[test]
+    fn without_keys_nobody_passes() {
+        let (known, host) = (known(), Double::default());
+        assert_eq!(known.ask(&host, "/x").0, "keys_unavailable");
+        assert_eq!(host.0.warnings.borrow().len(), 1);
+        host.0.delay.set(60_000);
+        host.0.ahead.set(10);
+        let (outcome, took) = known.ask(&host, "/x");
+        assert_eq!((outcome, took), ("keys_unavailable", 5000), "it waits no longer");
+    }
+
+    #[test]
+    fn an_unknown_key_is_looked_for_a_second_at_most() {
+        let (known, host) = (known(), Double::default());
+        host.serve(r#"{"keys":[]}"#);
+        assert_eq!(known.ask(&host, "/x").0, "unknown_key");
+        assert_eq!(known.ask(&host, "/x"), ("unknown_key", 0));
+        assert_eq!(host.0.fetches.get(), 1, "not for everybody who sends one");
+        host.0.ahead.set(31);
+        host.serve(&known.keys);
+        host.0.delay.set(4000);
+        assert_eq!(known.ask(&host, "/x"), ("unknown_key", 1000));
+        host.0.slept.set(host.0.slept.get() + 4000);
+        host.step();
+        assert_eq!(known.ask(&host, "/x").0, "identity", "they came meanwhile");
+    }
+
+    #[test]
+    fn keys_go_stale_beside_requests() {
+        let (known, host) = (known(), Double::default());
+        host.serve(&known.keys);
+        assert_eq!(known.ask(&host, "/x").0, "identity");
+        host.0.delay.set(4000);
+        host.0.ahead.set(200);
+        assert_eq!(known.ask(&host, "/x"), ("identity", 0));
+    }
+
+    #[test]
+    fn what_a_worker_has_not_is_refused() {
+        let good =
+            serde_json::json!({"realm": "r", "issuer": "i", "audience": "a", "jwks_url": "https://i/"});
+        assert!(new_edge(&good).is_ok());
+        for (name, value) in [("jwks_url", "http://login.example/".into()), ("dry_run", true.into())] {
+            let mut bad = good.clone();
+            bad[name] = value;
+            assert!(new_edge(&bad).err().is_some_and(|error| error.starts_with(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_come_by_https_or_loopback() {
+        for good in ["https://a/", "http://127.0.0.1:80/", "http://localhost", "http://[::1]:1/x"] {
+            assert!(is_secure(good), "{good}");
+        }
+        for bad in [
+            "http://a/",
+            "http://127.0.0.1@a/",
+            "http://127.0.0.1:1@a/",
+            "http://127.0.0.1.a/",
+            "http://localhost.a",
+            "ftp://a",
+            "",
+        ] {
+            assert!(!is_secure(bad), "{bad}");
+        }
+    }
 }

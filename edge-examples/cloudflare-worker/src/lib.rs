@@ -4,7 +4,7 @@
 //! runtime: Workers' requests, clock, KV and fetch.
 
 // Natively there is no Worker to use it.
-#[cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code))]
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 mod edge;
 #[cfg(target_arch = "wasm32")]
 mod worker;
