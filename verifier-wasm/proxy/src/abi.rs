@@ -19,7 +19,9 @@ use crate::host::{Counter, Host, Level};
 
 const OK: u32 = 0;
 const CONTINUE: u32 = 0;
-const STOP: u32 = 1;
+/// All of the request, and not just its headers: with those alone Envoy may let a body carry on what was stopped
+/// (`allow_on_headers_stop_iteration`).
+const STOP: u32 = 4;
 /// Streams, in `proxy_continue_stream`.
 const REQUEST: u32 = 0;
 const REQUEST_HEADERS: u32 = 0;
