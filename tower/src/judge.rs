@@ -46,7 +46,16 @@ impl Judge {
     }
 
     pub(crate) fn judge<B>(&self, request: &Request<B>, with_headers: bool) -> Result<Judgement, Rejection> {
-        let (verifier, view, now) = (self.verifier(), View(request), now());
+        self.judge_at(request, with_headers, now())
+    }
+
+    fn judge_at<B>(
+        &self,
+        request: &Request<B>,
+        with_headers: bool,
+        now: u64,
+    ) -> Result<Judgement, Rejection> {
+        let (verifier, view) = (self.verifier(), View(request));
         let owned = |outcome: Outcome<'_>| match outcome {
             Outcome::Open => Ok(Judgement { access: Access::Open, headers: Vec::new() }),
             Outcome::Anonymous => Ok(Judgement { access: Access::Anonymous, headers: Vec::new() }),
@@ -70,4 +79,116 @@ impl Judge {
 /// Unix seconds; a clock before 1970 is a clock at 1970, when no token is valid yet.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The vectors that every edge is held to, through the view that this one has of a request.
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use serde_json::Value;
+    use token::{Audiences, Leeway, MaxAge, PublicKeys, Rules, Secret};
+
+    fn file(name: &str) -> Value {
+        let path = format!("{}/../tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn verifier(file: &Value) -> (Verifier, u64) {
+        let made = &file["verifier"];
+        let text = |name: &str| made[name].as_str().unwrap();
+        let digest = text("digest").parse().unwrap();
+        let secrets = made["secrets"].as_array().unwrap().iter();
+        let secrets = secrets.map(|s| Secret::new(s.as_str().unwrap().as_bytes(), digest).unwrap()).collect();
+        let keys = PublicKeys::from_jwks(text("issuer"), &made["jwks"].to_string()).unwrap();
+        let leeway = u8::try_from(made["leeway"].as_u64().unwrap()).unwrap();
+        let verifier = Verifier::new(text("realm"))
+            .with_secrets(secrets, MaxAge::try_from(made["max_age"].as_u64().unwrap()).unwrap())
+            .with_public_keys(keys, Audiences::new([text("audience")]).unwrap())
+            .with_leeway(Leeway::try_from(leeway).unwrap());
+        (verifier, made["now"].as_u64().unwrap())
+    }
+
+    /// Characters are bytes.
+    fn latin1(text: &str) -> Vec<u8> {
+        text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+    }
+
+    fn outcome(judgement: Result<Judgement, Rejection>) -> String {
+        match judgement.map(|judgement| judgement.access) {
+            Ok(Access::Open) => "open".into(),
+            Ok(Access::Anonymous) => "anonymous".into(),
+            Ok(Access::Identity(_)) => "identity".into(),
+            Err(rejection) => rejection.code.as_str().into(),
+        }
+    }
+
+    #[test]
+    fn authorization_headers() {
+        let file = file("headers.json");
+        let (verifier, now) = verifier(&file);
+        let judge = Judge::new(verifier);
+        let (mut judged, mut unsendable) = (0, 0);
+        for case in file["authorization"].as_array().unwrap() {
+            let mut request = Request::builder().uri("/");
+            for value in case["authorization"].as_array().unwrap() {
+                request = request.header("authorization", latin1(value.as_str().unwrap()));
+            }
+            // What `http` can't hold never got so far.
+            let Ok(request) = request.body(()) else {
+                assert_ne!(case["verdict"], "ok", "{case}");
+                unsendable += 1;
+                continue;
+            };
+            // Twice: the second time the signature is remembered.
+            for _ in 0..2 {
+                let (verdict, subject) = match judge.judge_at(&request, true, now) {
+                    Ok(Judgement { access: Access::Identity(identity), .. }) => {
+                        ("ok".to_owned(), Some(identity.subject().to_owned()))
+                    }
+                    other => (outcome(other), None),
+                };
+                assert_eq!(verdict, case["verdict"].as_str().unwrap(), "{case}");
+                assert_eq!(subject.as_deref(), case["subject"].as_str(), "{case}");
+            }
+            judged += 1;
+        }
+        assert!(judged > 20 && unsendable < judged, "{judged} {unsendable}");
+    }
+
+    #[test]
+    fn requests_under_rules() {
+        let file = file("rules.json");
+        let (verifier, now) = verifier(&file);
+        let (mut judged, mut unsendable) = (0, 0);
+        for set in file["sets"].as_array().unwrap() {
+            let rules = Rules::from_json(&set["rules"].to_string()).unwrap();
+            let judge = Judge::new(verifier.clone().with_rules(rules));
+            for case in set["requests"].as_array().unwrap() {
+                let text = |name: &str| case[name].as_str().unwrap();
+                let authority = text("authority");
+                let mut request = Request::builder().method(text("method"));
+                // Without a path it is a CONNECT, whose target is the authority alone.
+                let target = case["path"].as_str().map_or_else(|| latin1("a.example:443"), latin1);
+                request = request.uri(target.as_slice());
+                if !authority.is_empty() {
+                    request = request.header("host", latin1(authority));
+                }
+                if let Some(name) = case["token"].as_str() {
+                    let token = file["tokens"][name].as_str().unwrap();
+                    request = request.header("authorization", format!("Bearer {token}"));
+                }
+                let expected = text("outcome");
+                let Ok(request) = request.body(()) else {
+                    assert_eq!(expected, "bad_path", "{case}");
+                    unsendable += 1;
+                    continue;
+                };
+                assert_eq!(outcome(judge.judge_at(&request, false, now)), expected, "{} {case}", set["name"]);
+                judged += 1;
+            }
+        }
+        assert!(judged > 20 && unsendable < judged, "{judged} {unsendable}");
+    }
 }

@@ -16,3 +16,8 @@ pub use layer::{Seamless, SeamlessFuture, SeamlessLayer};
 #[cfg(feature = "refresh")]
 pub use refresh::{FetchError, KeyFetch};
 pub use token;
+
+/// The page that users copy from.
+#[cfg(all(doctest, feature = "axum", feature = "refresh"))]
+#[doc = include_str!("../../docs/protect-a-rust-service.md")]
+struct Page;
