@@ -194,7 +194,7 @@ struct View {
     authority: String,
     path: Option<String>,
     authorization: Option<Vec<u8>>,
-    /// Of characters that no header has.
+    /// Of bytes that are lost.
     unreadable: bool,
 }
 
@@ -209,14 +209,13 @@ impl View {
         // A fragment never reaches a server.
         let path = path.split('#').next().filter(|path| !path.is_empty());
         let value = request.headers().get("authorization").ok().flatten();
-        // Fetch's strings have one character for each byte.
-        let bytes = value.as_ref().map(|value| value.chars().map(u8::try_from).collect::<Result<_, _>>());
         Self {
             method: request.method(),
             authority: authority.to_owned(),
             path: path.map(str::to_owned),
-            unreadable: matches!(bytes, Some(Err(_))),
-            authorization: bytes.and_then(Result::ok),
+            // workerd reads headers as UTF-8, whatever Fetch says, and what is none can't be had back.
+            unreadable: value.as_ref().is_some_and(|value| value.contains('\u{fffd}')),
+            authorization: value.map(String::into_bytes),
         }
     }
 }
