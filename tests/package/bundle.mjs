@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createServer } from 'node:http'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { extname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -24,8 +24,13 @@ for (const [platform, format] of [['node', 'esm'], ['node', 'cjs'], ['neutral', 
 const vite = await import(pathToFileURL(from('SEAMLESS_NPM').resolve('vite')))
 writeFileSync(join(project, 'index.html'), '<!doctype html><title>x</title><body><script type="module" src="/bundled.mjs"></script>')
 await vite.build({ root: project, configFile: false, logLevel: 'error', build: { outDir: 'vite', target: 'es2022' } })
-assert.equal(await shown(join(project, 'vite')), 'bundled: ok ada')
-console.log('ok: Vite, in Chromium')
+const executablePath = process.env.SEAMLESS_CHROMIUM ?? '/usr/bin/chromium'
+if (existsSync(executablePath) || process.env.CI === 'true') {
+  assert.equal(await shown(join(project, 'vite')), 'bundled: ok ada')
+  console.log('ok: Vite, in Chromium')
+} else {
+  console.log('ok: Vite; not run, there is no Chromium')
+}
 
 function said(file) {
   return execFileSync(process.execPath, [file], { encoding: 'utf8', cwd: '/' })
@@ -44,7 +49,7 @@ async function shown(folder) {
   }).listen(0, '127.0.0.1')
   await new Promise(resolve => server.once('listening', resolve))
   const { chromium } = from('SEAMLESS_NPM')('playwright-core')
-  const browser = await chromium.launch({ executablePath: process.env.SEAMLESS_CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] })
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
   try {
     const page = await browser.newPage()
     await page.goto(`http://127.0.0.1:${server.address().port}/`)

@@ -11,16 +11,25 @@ use crate::process::{Log, cargo, find, output};
 use crate::stages::Workspace;
 use crate::{tools, wasm};
 
-/// Runs the vectors everywhere and compares; the number of runtimes. System tests may have left lines of Envoy and of
-/// the Workers in `target/conformance/lines`: they stand in the table, too.
-pub fn run(space: &Workspace, log: &mut Log) -> Result<usize> {
+/// Where system tests leave what these said, in `target/conformance/lines`: they stand in the table, too.
+const BY_SYSTEM_TESTS: [&str; 3] = ["envoy", "worker-rust", "worker-ts"];
+
+/// Runs the vectors everywhere and compares; the number of runtimes, and those that could not be asked.
+pub fn run(space: &Workspace, log: &mut Log) -> Result<(usize, Vec<&'static str>)> {
     let place = Place::prepare(space, log)?;
     place.native()?;
     for (name, command) in place.javascript()? {
         place.keep(name, command)?;
     }
     place.workerd(log)?;
-    place.chromium(log)?;
+    let mut missing = Vec::new();
+    if let Some(chromium) = find("chromium") {
+        place.chromium(&chromium, log)?;
+    } else {
+        missing.push("chromium");
+    }
+    missing
+        .extend(BY_SYSTEM_TESTS.iter().filter(|name| !place.lines.join(format!("{name}.jsonl")).is_file()));
     let table = output(
         Command::new(&place.node)
             .arg(space.root.join("tests/conformance/matrix.mjs"))
@@ -28,7 +37,8 @@ pub fn run(space: &Workspace, log: &mut Log) -> Result<usize> {
     )?;
     print!("{table}");
     table.lines().for_each(|line| log.line(line));
-    Ok(std::fs::read_dir(&place.lines).doing("count the runtimes")?.count())
+    let runtimes = std::fs::read_dir(&place.lines).doing("count the runtimes")?.count();
+    Ok((runtimes, missing))
 }
 
 struct Place<'a> {
@@ -146,12 +156,13 @@ const worker :Workerd.Worker = (modules = [{modules}], compatibilityDate = \"202
         std::fs::write(self.lines.join("workerd.jsonl"), lines).doing("write workerd's lines")
     }
 
-    fn chromium(&self, log: &mut Log) -> Result {
+    fn chromium(&self, chromium: &Path, log: &mut Log) -> Result {
         let out = self.bundle("page", log)?;
         let mut command = Command::new(&self.node);
         command
             .arg(self.project.join("browser.mjs"))
             .arg(out.join("page.js"))
+            .env("SEAMLESS_CHROMIUM", chromium)
             .env("SEAMLESS_NPM", &self.peers);
         self.keep("chromium", command)
     }

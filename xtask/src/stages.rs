@@ -273,7 +273,10 @@ fn npm(context: &Context, log: &mut Log) -> Result<End> {
 }
 
 fn conformance(context: &Context, log: &mut Log) -> Result<End> {
-    let runtimes = conformance::run(&context.space, log)?;
+    let (runtimes, missing) = conformance::run(&context.space, log)?;
+    if !missing.is_empty() {
+        context.skip(&missing.join(", "), "not installed, or the stage `system` has not run")?;
+    }
     Ok(End::Done(format!("{runtimes} runtimes, one verdict")))
 }
 
