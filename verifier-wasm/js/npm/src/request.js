@@ -5,6 +5,11 @@ export function isIdentityHeader(name) {
   return /^x[-_]seamless[-_]/i.test(name)
 }
 
+/** How a runtime hands out the headers of a Fetch request: each byte as a character, or, as workerd does, as UTF-8. */
+export const runtime = { utf8Headers: false }
+
+const encoder = new TextEncoder()
+
 /**
  * The parts of a request that count. Of several `Authorization` headers the first, and how many: Node drops the second
  * from `headers`, so it is counted in `rawHeaders`; Fetch joins them with a comma, which the core refuses.
@@ -40,7 +45,7 @@ function fromNode(found, request, rules) {
 
 function fromFetch(found, request, rules) {
   const value = request.headers.get('authorization')
-  if (value !== null && value !== undefined) credentials(found, value)
+  if (value !== null && value !== undefined) credentials(found, runtime.utf8Headers ? bytes(value) : value)
   if (!rules) return
   found.method = String(request.method ?? '')
   const url = typeof request.url === 'string' ? request.url : request.path
@@ -55,6 +60,14 @@ function fromFetch(found, request, rules) {
   // Fetch writes every URL out with a path.
   found.authority = slash < 0 ? '' : url.slice(scheme + 3, slash)
   found.path = slash < 0 ? null : cut(url.slice(slash))
+}
+
+/** The bytes that were sent, each as a character. What was no UTF-8 is lost, and no signature holds over what came of it. */
+function bytes(value) {
+  if (/^[\0-\x7f]*$/.test(value)) return value
+  let out = ''
+  for (const byte of encoder.encode(value)) out += String.fromCharCode(byte)
+  return out
 }
 
 function fromParts(found, request, rules) {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { KeysUnavailableError, Verifier, bearer, code, key, mint, options, server } from './support.mjs'
+import { KeysUnavailableError, Verifier, bearer, code, key, mint, options, server, vectors } from './support.mjs'
 
 const clock = () => Math.floor(Date.now() / 1000)
 const close = (t, verifier) => {
@@ -277,6 +277,20 @@ function context() {
   const promises = []
   return { promises, waitUntil: promise => promises.push(promise) }
 }
+
+test('in workerd a header is UTF-8 already, and its bytes are what was signed', async () => {
+  const { verifier: made, authorization } = vectors('headers')
+  const { authorization: [value], subject } = authorization.find(one => one.name === 'subject-utf8')
+  const lazy = await worker({ realm: made.realm, secrets: made.secrets, maxAge: made.max_age })
+  const asWorkerd = Buffer.from(value, 'latin1').toString('utf8')
+  const request = text => ({ method: 'GET', url: 'https://api.example/', headers: { get: name => name === 'authorization' ? text : null } })
+  const result = await lazy.check(request(asWorkerd), { now: made.now })
+  assert.equal(result.identity?.subject, subject)
+  assert.equal(result.identity.headers['x-seamless-user'], encodeURIComponent(subject))
+  // A byte that is no UTF-8 comes as U+FFFD, which nobody signed.
+  const lost = await lazy.check(request(asWorkerd.replace('ä', '\ufffd')), { now: made.now })
+  assert.equal(lost.rejection.code, 'bad_signature')
+})
 
 let fresh = 0
 /** A lazy verifier of a new isolate: the module for Workers, with its import made by hand. */

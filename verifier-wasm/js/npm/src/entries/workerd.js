@@ -2,10 +2,12 @@
 
 import { host } from '@core'
 import module from '@wasm-module'
+import { runtime } from '../request.js'
 
 host.compile = () => module
 host.module = async () => module
 // A fetch belongs to the request that began it.
 host.background = false
+runtime.utf8Headers = true
 
 export * from '@public'
