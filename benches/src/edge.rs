@@ -71,9 +71,9 @@ impl Server {
         }
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        self.name
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// One sample.

@@ -88,6 +88,11 @@ impl<'a> Bench<'a> {
 
     fn bundle_workers(&self, log: &mut Log) -> Result {
         log.run(self.script("workers.mjs")?.arg(self.workers()))?;
+        // The examples are measured as they are deployed.
+        for (from, to) in [("cloudflare-worker", "example-rust"), ("cloudflare-worker-ts", "example-ts")] {
+            let to = self.workers().join(to);
+            log.run(Command::new("cp").arg("-R").arg(self.dist.join(from)).arg(&to))?;
+        }
         Ok(())
     }
 
