@@ -151,18 +151,21 @@ fn report(figures: &[Figure], numbers: &[Number], notes: &[String]) -> String {
         let (low, mid, high) = figure.ratio;
         let goal = figure.goal.map_or_else(String::new, |(goal, limit)| {
             let (is, shown) = match goal {
-                Goal::Ratio => (mid, format!("{limit}x")),
+                Goal::Ratio => (mid, format!("{}x", ratio(limit))),
                 Goal::Nanoseconds => (figure.seconds.0 * 1e9, format!("{limit} ns")),
             };
             format!("at most {shown}: {}", met(is <= limit))
         });
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {mid:.2}x ({low:.2} to {high:.2}) | {} | {goal} |",
+            "| {} | {} | {} | {} | {}x ({} to {}) | {} | {goal} |",
             figure.ours,
             figure.beside,
             time(figure.seconds.0),
             time(figure.seconds.1),
+            ratio(mid),
+            ratio(low),
+            ratio(high),
             figure.pairs,
         );
     }
@@ -186,6 +189,15 @@ fn report(figures: &[Figure], numbers: &[Number], notes: &[String]) -> String {
 
 fn met(yes: bool) -> &'static str {
     if yes { "met" } else { "**not met**" }
+}
+
+/// Two digits behind the point, or two that say something.
+fn ratio(value: f64) -> String {
+    match value {
+        small if small.abs() < 0.01 => format!("{value:.4}"),
+        small if small.abs() < 0.1 => format!("{value:.3}"),
+        _ => format!("{value:.2}"),
+    }
 }
 
 fn time(seconds: f64) -> String {
