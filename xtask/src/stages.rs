@@ -374,7 +374,7 @@ impl Context {
             .env("SEAMLESS_DIST", self.space.root.join("dist"))
             .env(
                 "SEAMLESS_TRAP_FILTER",
-                self.space.target.join("wasm/work/filter-that-traps/seamless-filter.wasm"),
+                self.space.target.join("wasm/steps/filter-that-traps/seamless-filter.wasm"),
             )
             .env("SEAMLESS_LINES", self.space.target.join("conformance/lines"))
             .env("SEAMLESS_SKIPS", self.skips_file());

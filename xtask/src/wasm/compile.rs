@@ -104,7 +104,7 @@ impl Compiler {
 
     /// A folder for what is made on the way.
     pub fn work(&self, name: &str) -> PathBuf {
-        self.target.join("work").join(name)
+        self.target.join("steps").join(name)
     }
 
     /// Node, for one of our build scripts: they find esbuild and TypeScript through `SEAMLESS_BUILD`.

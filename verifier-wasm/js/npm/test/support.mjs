@@ -9,7 +9,7 @@ import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-export const PACKAGE = resolve(process.env.SEAMLESS_PACKAGE ?? 'target/wasm/work/package')
+export const PACKAGE = resolve(process.env.SEAMLESS_PACKAGE ?? 'target/wasm/steps/package')
 export const dist = name => import(pathToFileURL(join(PACKAGE, 'dist', name)))
 export const { Verifier, ConfigurationError, KeysUnavailableError } = await dist('node.js')
 
