@@ -261,6 +261,21 @@ impl Refresh {
     }
 }
 
+/// The seconds that `Cache-Control` allows (RFC 9111 section 5.2.2): none where it forbids to keep the answer.
+#[must_use]
+pub fn max_age(cache_control: &str) -> Option<u64> {
+    let directives = || cache_control.split(',').map(str::trim);
+    let forbids = |d: &str| d.eq_ignore_ascii_case("no-store") || d.eq_ignore_ascii_case("no-cache");
+    if directives().any(forbids) {
+        return Some(0);
+    }
+    directives().find_map(|directive| {
+        let (name, value) = directive.split_once('=')?;
+        let named = name.trim().eq_ignore_ascii_case("max-age");
+        named.then(|| value.trim().trim_matches('"').parse().ok()).flatten()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,5 +415,22 @@ mod tests {
         refresh.on_response(ticket, NOW + 30, &ok(A)).unwrap();
         refresh.on_unknown_kid(NOW + 59);
         assert_eq!(refresh.poll(NOW + 59), Poll::Idle { until: NOW + 330 });
+    }
+
+    #[test]
+    fn cache_control_is_read_as_http_has_it() {
+        for (header, seconds) in [
+            ("max-age=60", Some(60)),
+            ("public, Max-Age = \"60\"", Some(60)),
+            ("max-age=60, no-cache", Some(0)),
+            ("No-Store", Some(0)),
+            ("s-maxage=60", None),
+            ("x-max-age=60", None),
+            ("max-age=-1", None),
+            ("max-age=99999999999999999999", None),
+            ("", None),
+        ] {
+            assert_eq!(max_age(header), seconds, "{header}");
+        }
     }
 }

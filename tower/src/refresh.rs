@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use token::refresh::{Poll as Due, Refresh, Response};
+use token::refresh::{Poll as Due, Refresh, Response, max_age};
 
 use crate::judge::{Judge, now};
 
@@ -313,9 +313,7 @@ fn get(agent: &ureq::Agent, url: &str, etag: Option<&str>) -> Result<Answer, ure
     }
     let mut response = request.call()?;
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let max_age = header("cache-control").and_then(|value| {
-        value.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
-    });
+    let max_age = header("cache-control").and_then(max_age);
     let (etag, age) = (header("etag").map(str::to_owned), header("age").and_then(|value| value.parse().ok()));
     let body = response.body_mut().with_config().limit(MAX_BODY).read_to_string()?;
     Ok(Answer { status: response.status().as_u16(), body, etag, max_age, age })

@@ -322,7 +322,7 @@ async fn get(url: &str, etag: Option<&str>) -> Result<Fetched, JsValue> {
     Ok(Fetched {
         status: response.status(),
         etag: header("etag"),
-        max_age: header("cache-control").as_deref().and_then(max_age),
+        max_age: header("cache-control").as_deref().and_then(token::refresh::max_age),
         age: header("age").and_then(|age| age.trim().parse().ok()),
         body: if response.status() == 200 { read(&response).await? } else { String::new() },
     })
@@ -354,18 +354,4 @@ fn method(object: &JsValue, name: &str) -> Result<JsValue, JsValue> {
 fn call_fetch(request: &Request) -> Result<Promise, JsValue> {
     let fetch: Function = Reflect::get(&global(), &"fetch".into())?.unchecked_into();
     Ok(fetch.call1(&JsValue::UNDEFINED, request)?.unchecked_into())
-}
-
-fn max_age(cache_control: &str) -> Option<u64> {
-    let mut parts = cache_control.split(',').map(str::trim);
-    if parts
-        .clone()
-        .any(|part| part.eq_ignore_ascii_case("no-store") || part.eq_ignore_ascii_case("no-cache"))
-    {
-        return Some(0);
-    }
-    parts.find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("max-age").then(|| value.trim().trim_matches('"').parse().ok())?
-    })
 }

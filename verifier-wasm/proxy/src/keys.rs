@@ -1,6 +1,6 @@
 //! The upkeep of public keys that come from a cluster: [`token::refresh`] says when, this moves the bytes.
 
-use token::refresh::{Poll, Refresh, Response, Ticket};
+use token::refresh::{self, Poll, Refresh, Response, Ticket};
 use token::{PublicKeys, settings::KeySource};
 
 use crate::headers::Headers;
@@ -94,7 +94,7 @@ impl Upkeep {
             // What isn't text is no key set either.
             body: core::str::from_utf8(&body).unwrap_or_default(),
             etag: headers.text("etag"),
-            max_age: headers.text("cache-control").and_then(max_age),
+            max_age: headers.text("cache-control").and_then(refresh::max_age),
             age: headers.text("age").and_then(|age| age.trim().parse().ok()),
         };
         match self.refresh.on_response(ticket, now, &response) {
@@ -111,41 +111,5 @@ impl Upkeep {
         self.refresh.on_error(ticket, now);
         host.count(self.failed);
         host.log(Level::Warn, &format!("seamless: jwks_cluster {}: {why}", self.cluster));
-    }
-}
-
-/// The seconds that `Cache-Control` allows (RFC 9111 section 5.2.2): none where it forbids to keep the answer.
-fn max_age(cache_control: &str) -> Option<u64> {
-    let directives = || cache_control.split(',').map(str::trim);
-    let forbids = |d: &str| d.eq_ignore_ascii_case("no-store") || d.eq_ignore_ascii_case("no-cache");
-    if directives().any(forbids) {
-        return Some(0);
-    }
-    directives().find_map(|directive| {
-        let (name, value) = directive.split_once('=')?;
-        let named = name.trim().eq_ignore_ascii_case("max-age");
-        named.then(|| value.trim().trim_matches('"').parse().ok()).flatten()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cache_control_is_read_as_http_has_it() {
-        for (header, seconds) in [
-            ("max-age=60", Some(60)),
-            ("public, Max-Age = \"60\"", Some(60)),
-            ("max-age=60, no-cache", Some(0)),
-            ("No-Store", Some(0)),
-            ("s-maxage=60", None),
-            ("x-max-age=60", None),
-            ("max-age=-1", None),
-            ("max-age=99999999999999999999", None),
-            ("", None),
-        ] {
-            assert_eq!(max_age(header), seconds, "{header}");
-        }
     }
 }
