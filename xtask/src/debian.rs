@@ -7,7 +7,7 @@ use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, find};
 
 /// The programs that system tests start, and the package each comes from.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 8] = [
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -16,7 +16,6 @@ const NEEDED: [(&str, &str); 9] = [
     ("curl", "curl"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
-    ("faketime", "faketime"),
 ];
 
 /// Installs what is missing, without starting any service.
