@@ -25,6 +25,7 @@ pub fn authorized_keys_line(data: &[u8]) {
         require_touch: false,
         require_verify: false,
         added_at: 0,
+        source: None,
     };
     let line =
         sshd::authorized_keys_line(Path::new("/usr/bin/seamless"), Path::new("/r/corp"), &user_key).unwrap();

@@ -111,6 +111,7 @@ fn users(dir: &Path, now: u64, changes: &mut Vec<Change>) -> Result<(usize, Vec<
                     require_touch: false,
                     require_verify: false,
                     added_at: now,
+                    source: Some("adopted".to_owned()),
                 }));
             }
         }

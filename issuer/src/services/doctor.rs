@@ -644,7 +644,7 @@ mod tests {
         fn enrol(&self, expires_at: Option<u64>) {
             let key = PublicKey::parse(KEY.as_bytes(), "key").unwrap();
             let conditions = Conditions { expires_at, ..Conditions::default() };
-            keys::add(&self.realm, &"ada".parse().unwrap(), &key, &conditions).unwrap();
+            keys::add(&self.realm, &"ada".parse().unwrap(), &key, &conditions, "file").unwrap();
         }
 
         fn line(&self) -> String {

@@ -44,7 +44,8 @@ pub fn enrol(realm: &Realm, user: &UserName, found: &[Found]) -> Result<Vec<Fing
     let mut new = Vec::new();
     for one in found {
         if realm.store.key(&one.key.fingerprint)?.is_none() {
-            keys::add(realm, user, &one.key, &Conditions::default())?;
+            let source = if one.file.is_some() { "file" } else { "agent" };
+            keys::add(realm, user, &one.key, &Conditions::default(), source)?;
             new.push(one.key.fingerprint);
         }
     }

@@ -23,8 +23,14 @@ pub struct Conditions {
 }
 
 /// Enrols a key for a user, who is made if there is none of that name. Enrolling the same key for the same user
-/// again changes its conditions and says so by `false`.
-pub fn add(realm: &Realm, user: &UserName, key: &PublicKey, conditions: &Conditions) -> Result<bool> {
+/// again changes its conditions and says so by `false`. `source` says where the key came from.
+pub fn add(
+    realm: &Realm,
+    user: &UserName,
+    key: &PublicKey,
+    conditions: &Conditions,
+    source: &str,
+) -> Result<bool> {
     check(key, conditions, realm.now())?;
     let now = realm.now();
     let before = realm.store.key(&key.fingerprint)?;
@@ -47,6 +53,7 @@ pub fn add(realm: &Realm, user: &UserName, key: &PublicKey, conditions: &Conditi
         require_touch: conditions.require_touch,
         require_verify: conditions.require_verify,
         added_at: before.as_ref().map_or(now, |k| k.added_at),
+        source: Some(source.to_owned()),
     };
     let fresh = User { name: user.clone(), locked: false, groups: vec![], scopes: vec![], created_at: now };
     let mut changes = vec![Change::EnsureUser(fresh)];
@@ -60,7 +67,8 @@ pub fn add(realm: &Realm, user: &UserName, key: &PublicKey, conditions: &Conditi
         user: Some(user),
         fingerprint: Some(key.fingerprint),
         given: json!({"type": key.algorithm, "expires_at": conditions.expires_at, "from": conditions.from,
-                      "require_touch": conditions.require_touch, "require_verify": conditions.require_verify}),
+                      "require_touch": conditions.require_touch, "require_verify": conditions.require_verify,
+                      "source": source}),
     };
     commit(realm, deed, &changes)?;
     Ok(before.is_none())
@@ -172,16 +180,19 @@ mod tests {
         let (_parent, clock, realm) = realm(KeysBy::File);
         let key = PublicKey::parse_line(KEY, "key").unwrap();
         let (ada, bob) = ("ada".parse().unwrap(), "bob".parse().unwrap());
-        assert!(add(&realm, &ada, &key, &Conditions::default()).unwrap());
-        assert!(!add(&realm, &ada, &key, &Conditions::default()).unwrap(), "the same again is a change");
+        assert!(add(&realm, &ada, &key, &Conditions::default(), "file").unwrap());
+        assert!(
+            !add(&realm, &ada, &key, &Conditions::default(), "file").unwrap(),
+            "the same again is a change"
+        );
         let old = token(&realm, "ada", &key);
         assert_eq!(verdict(&realm, &old), "ada");
-        assert!(add(&realm, &bob, &key, &Conditions::default()).is_err(), "one key, one user");
+        assert!(add(&realm, &bob, &key, &Conditions::default(), "file").is_err(), "one key, one user");
 
         assert_eq!(remove(&realm, key.fingerprint).unwrap(), ada);
         assert_eq!(verdict(&realm, &old), "revoked");
         clock.set(NOW + 10);
-        add(&realm, &bob, &key, &Conditions::default()).unwrap();
+        add(&realm, &bob, &key, &Conditions::default(), "file").unwrap();
         assert_eq!(verdict(&realm, &token(&realm, "bob", &key)), "bob");
         assert_eq!(verdict(&realm, &old), "revoked");
         assert_eq!(realm.audit.verify().unwrap().problems, []);
@@ -200,7 +211,7 @@ mod tests {
             Conditions { from: vec!["10.0.0.0/8,::/0".into()], ..Conditions::default() },
         ] {
             assert_eq!(
-                add(&realm, &ada, &key, &conditions).unwrap_err().kind().exit_code(),
+                add(&realm, &ada, &key, &conditions, "file").unwrap_err().kind().exit_code(),
                 2,
                 "{conditions:?}"
             );

@@ -51,6 +51,7 @@ fn key(owner: &str, n: u16) -> UserKey {
         require_touch: true,
         require_verify: false,
         added_at: u64::from(n),
+        source: n.is_multiple_of(2).then(|| "file".to_owned()),
     }
 }
 

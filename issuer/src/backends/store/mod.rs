@@ -53,6 +53,8 @@ pub struct UserKey {
     pub require_verify: bool,
     /// Unix seconds.
     pub added_at: u64,
+    /// Where it came from: `file`, `agent`, `adopted`, `import`, `github:NAME`, or a URL; none: before this was kept.
+    pub source: Option<String>,
 }
 
 /// Where a signing key stands in its life.

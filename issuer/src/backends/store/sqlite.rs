@@ -23,7 +23,8 @@ use crate::names::UserName;
 const APPLICATION_ID: i32 = 0x736c_6d73;
 
 /// Each entry takes the schema one version on. Never edit one that was released; add another.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE users (
         name       TEXT PRIMARY KEY,
         locked     INTEGER NOT NULL,
@@ -72,7 +73,11 @@ const MIGRATIONS: &[&str] = &["
         keep_until    INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX revocations_by_end ON revocations (keep_until);
-"];
+",
+    "
+    ALTER TABLE user_keys ADD COLUMN source TEXT;
+",
+];
 
 /// How to open the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +203,7 @@ impl Store for SqliteStore {
 }
 
 const SELECT_KEY: &str = "SELECT fingerprint, user, algorithm, blob, comment, expires_at, origins, require_touch, \
-                          require_verify, added_at FROM user_keys";
+                          require_verify, added_at, source FROM user_keys";
 
 fn apply_one(transaction: &Transaction<'_>, change: &Change) -> Result<()> {
     match change {
@@ -265,7 +270,7 @@ fn add_key(transaction: &Transaction<'_>, key: &UserKey) -> Result<()> {
     }
     require_user(transaction, &key.user)?;
     let sql = "INSERT INTO user_keys (fingerprint, user, algorithm, blob, comment, expires_at, origins, require_touch,
-               require_verify, added_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+               require_verify, added_at, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let values = params![
         &key.fingerprint.0[..],
         key.user.as_str(),
@@ -277,6 +282,7 @@ fn add_key(transaction: &Transaction<'_>, key: &UserKey) -> Result<()> {
         key.require_touch,
         key.require_verify,
         signed(key.added_at),
+        key.source,
     ];
     execute(transaction, sql, values).map(drop)
 }
@@ -367,6 +373,7 @@ fn user_key(row: &Row<'_>) -> rusqlite::Result<UserKey> {
         require_touch: row.get(7)?,
         require_verify: row.get(8)?,
         added_at: unsigned(row, 9)?,
+        source: row.get(10)?,
     })
 }
 
@@ -576,7 +583,7 @@ mod tests {
         for mode in [Mode::ReadOnly, Mode::ReadWrite] {
             let error = SqliteStore::open(&path, mode).err().unwrap();
             assert!(
-                error.message().ends_with("realm.db is of schema 7, this seamless knows up to 1"),
+                error.message().ends_with("realm.db is of schema 7, this seamless knows up to 2"),
                 "{error}"
             );
         }

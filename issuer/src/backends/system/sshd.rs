@@ -462,6 +462,7 @@ mod tests {
             require_touch: false,
             require_verify: false,
             added_at: 0,
+            source: None,
         }
     }
 

@@ -91,7 +91,7 @@ pub(super) fn add(context: &Context, args: Add) -> Result<u8> {
         require_touch: args.require_touch,
         require_verify: args.require_verify,
     };
-    let new = keys::add(&realm, &user, &key, &conditions)?;
+    let new = keys::add(&realm, &user, &key, &conditions, "file")?;
     hosting::after_change(&realm)?;
     let value = json!({"user": user.as_str(), "fingerprint": key.fingerprint.to_string(), "type": key.algorithm,
                        "expires_at": expires_at, "new": new});
@@ -119,7 +119,8 @@ fn list(context: &Context, args: List) -> Result<u8> {
         .map(|k| {
             json!({"user": k.user.as_str(), "fingerprint": k.fingerprint.to_string(), "type": k.algorithm,
                    "comment": k.comment, "added_at": k.added_at, "expires_at": k.expires_at, "from": k.from,
-                   "require_touch": k.require_touch, "require_verify": k.require_verify})
+                   "require_touch": k.require_touch, "require_verify": k.require_verify,
+                   "source": k.source})
         })
         .collect::<Value>();
     context.out.print(&value, || {
