@@ -7,6 +7,7 @@ pub mod agent;
 pub mod envoy;
 pub mod home;
 pub mod http;
+pub mod keys;
 pub mod peers;
 pub mod process;
 pub mod realm;

@@ -6,6 +6,7 @@ mod count;
 mod debian;
 mod deny;
 mod fuzz;
+mod keys;
 mod machine;
 mod npm;
 mod outcome;
@@ -13,6 +14,8 @@ mod powerset;
 mod process;
 mod stages;
 mod static_build;
+#[path = "../../tests/support/keys.rs"]
+mod test_keys;
 mod tools;
 mod wasm;
 
@@ -26,6 +29,8 @@ usage: cargo xtask COMMAND
                      Debian packages and throw-away accounts only with --system or CI=true
   bench [--quick]    measure, and write docs/benchmarks.md
   fuzz MINUTES       run every fuzz target for its share of the time (needs a nightly toolchain)
+  keys COUNT [--users N] [--first N] [--format csv|authorized_keys]
+                     public keys without private halves, on standard output
   wasm [--check-reproducible]
                      the npm package, the Envoy filter and the edge examples, into dist/
   build-static       the static release build, into target/static/
@@ -39,6 +44,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => stages::test(rest),
         ["bench", rest @ ..] => bench::bench(rest),
         ["fuzz", minutes] => fuzz::fuzz(minutes),
+        ["keys", rest @ ..] => keys::keys(rest),
         ["wasm", rest @ ..] => wasm::command(rest),
         ["build-static"] => static_build::build().map(|path| println!("{}", path.display())),
         // Started by `bench`: a small process of its own, so that no larger child hides the one measured.
