@@ -139,8 +139,13 @@ pub struct Verify {
 pub struct Serve {
     /// The embedded ssh server's address.
     pub ssh: Option<String>,
-    /// The HTTP address, or `unix:PATH`.
-    pub http: Option<String>,
+    /// The HTTP address, or `unix:PATH`; one or a list.
+    #[serde(deserialize_with = "one_or_many")]
+    pub http: Vec<String>,
+    /// The TLS certificate chain of the TCP addresses, PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key.
+    pub tls_key: Option<PathBuf>,
     /// Peers whose X-Forwarded-For counts.
     pub behind_proxy: Vec<IpNet>,
 }
@@ -161,6 +166,22 @@ pub enum KeysBy {
     File,
     /// By AuthorizedKeysCommand.
     Command,
+}
+
+/// A string, or a list of them.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a string or a list of strings")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
 }
 
 impl Config {
@@ -225,6 +246,9 @@ impl Config {
 
     fn check(&self) -> Result<()> {
         self.name()?;
+        if self.serve.tls_cert.is_some() != self.serve.tls_key.is_some() {
+            return Err(Error::internal("serve.tls_cert and serve.tls_key need each other"));
+        }
         check_issuer(&self.issuer)?;
         let range = |what: &str, value: Seconds, from: u64, to: u64| {
             if (from..=to).contains(&value.0) {
@@ -368,7 +392,8 @@ pub fn template(realm: &RealmName, issuer: &str, format: Format, digest: Digest,
     };
     format!(
         r#"# Settings of the realm {realm}. Lengths of time are written 90s, 5m, 1h, 90d.
-# A change counts from the next token on; a running `seamless serve` reads it at its next start.
+# A change counts from the next token on; a running `seamless serve` reads it when it is
+# restarted, which refuses no connection: systemctl restart seamless@{realm}, or SIGUSR2.
 
 realm = "{realm}"
 
@@ -413,7 +438,9 @@ leeway = "5s"
 [serve]
 # Where `seamless serve` listens; --ssh and --http come before these.
 # ssh = "127.0.0.1:2222"
-# http = "127.0.0.1:8080"        # or "unix:/run/seamless/{realm}.sock"
+# http = "127.0.0.1:8080"        # or "unix:/run/seamless/{realm}.sock", or a list of them
+# tls_cert = "/etc/seamless/fullchain.pem"  # where there is no proxy; read again when it changes, and on SIGHUP
+# tls_key = "/etc/seamless/privkey.pem"
 # behind_proxy = ["10.0.0.0/8"]  # the proxies in front of it, whose X-Forwarded-For counts
 
 [sshd]

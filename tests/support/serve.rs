@@ -144,6 +144,17 @@ impl Served {
         })
     }
 
+    /// Waits until a text has been printed so many times.
+    #[track_caller]
+    pub fn wait_for_lines(&mut self, what: &str, text: &str, count: usize) {
+        self.running.wait_for(what, |serve| (serve.stdout().matches(text).count() >= count).then_some(()));
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

@@ -13,4 +13,5 @@ mod jwt_peers;
 mod nginx;
 mod openssh;
 mod readme;
+mod restart;
 mod workers;

@@ -7,13 +7,15 @@ use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, find};
 
 /// The programs that system tests start, and the package each comes from.
-const NEEDED: [(&str, &str); 8] = [
+const NEEDED: [(&str, &str); 10] = [
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
     ("nginx", "nginx-light"),
     ("caddy", "caddy"),
     ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("systemd-socket-activate", "systemd"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
 ];

@@ -3,6 +3,8 @@
 pub mod blocking;
 pub mod cli;
 pub mod http;
+mod slots;
 pub mod ssh;
 
 pub use blocking::blocking;
+pub use slots::Caps;

@@ -2,26 +2,29 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hyper::Version;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use prometheus_client::metrics::gauge::Gauge;
 use rustix::fs::Mode;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::opening::Opening;
-use super::{Limits, Listener, Peer, Site};
+use super::{Limits, Listener, Peer, Site, Tls};
+use crate::doors::slots::{Slot, Slots};
 use crate::error::{self, Error, Result};
 
 /// A token of 8 KiB with room for cookies and whatever else a proxy passes on.
@@ -33,13 +36,12 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// Binds a unix socket that its owner and group may connect to.
 ///
 /// A socket that is there and that nobody listens on is left from a process that was killed, and makes room.
-/// Must be called inside a tokio runtime.
-pub fn bind_unix(path: &Path) -> Result<UnixListener> {
+pub fn bind_unix(path: &Path) -> Result<std::os::unix::net::UnixListener> {
     remove_stale(path)?;
     // The mode has to be right from the first moment: a chmod afterwards would come late. The umask is the whole
     // process's, and stricter for an instant harms nobody.
     let before = rustix::process::umask(Mode::from_raw_mode(0o117));
-    let bound = UnixListener::bind(path);
+    let bound = std::os::unix::net::UnixListener::bind(path);
     rustix::process::umask(before);
     bound.map_err(|e| error::io("listen on", path, &e))
 }
@@ -63,52 +65,61 @@ fn remove_stale(path: &Path) -> Result<()> {
     }
 }
 
-/// Accepts until the shutdown, then waits for what is under way, no longer than `limits.closing`.
+/// Accepts on all of them until the shutdown, then waits for what is under way.
 pub(super) async fn run(
     site: Arc<Site>,
-    listener: Listener,
-    tls: Option<TlsAcceptor>,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
     limits: Limits,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) {
-    let door = Arc::new(Door { site, http: http(limits), tls, limits, shutdown: shutdown.clone() });
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let slots = Slots::new(limits.caps);
+    let door = Arc::new(Door { site, http: http(limits), tls, slots, limits, shutdown });
+    let mut doors = JoinSet::new();
+    for listener in listeners {
+        doors.spawn(attend(Arc::clone(&door), listener));
+    }
+    while doors.join_next().await.is_some() {}
+}
+
+/// Accepts on one of them until the shutdown, then waits no longer than the limits say.
+async fn attend(door: Arc<Door>, listener: Listener) {
+    let mut shutdown = door.shutdown.clone();
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
             biased;
             () = closes(&mut shutdown) => break,
-            accepted = async {
-                // A place first: without one the connection stays in the kernel's queue.
-                let slot = Arc::clone(&slots).acquire_owned().await;
-                (slot, accept(&listener).await)
-            } => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        let (slot, stream) = match accepted {
-            (Ok(slot), Ok(stream)) => (slot, stream),
-            // The semaphore is never closed.
-            (Err(_), _) => break,
-            (_, Err(error)) => {
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
                 if !is_of_one_connection(&error) {
                     door.site.report("can't accept connections", &error);
+                    door.slots.shed();
                     sleep(BACK_OFF).await;
                 }
                 continue;
             }
         };
-        let door = Arc::clone(&door);
-        connections.spawn(async move {
-            let _slot = slot;
-            door.serve(stream).await;
-        });
+        let slot = tokio::select! {
+            slot = door.place(&stream) => slot,
+            () = closes(&mut shutdown) => break,
+        };
+        if let Some(slot) = slot {
+            let door = Arc::clone(&door);
+            connections.spawn(async move { door.serve(stream, slot).await });
+        }
     }
-    forget_socket(listener);
-    let _ = timeout(limits.closing, async { while connections.join_next().await.is_some() {} }).await;
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(door.limits.linger + door.limits.closing, all).await;
 }
 
 enum Stream {
-    Tcp(TcpStream, Peer),
+    Tcp(TcpStream, Peer, IpAddr),
     Unix(UnixStream),
 }
 
@@ -118,7 +129,7 @@ async fn accept(listener: &Listener) -> io::Result<Stream> {
             let (stream, address) = listener.accept().await?;
             // Answers are one write each: waiting for more only delays them. A dead connection shows soon enough.
             let _ = stream.set_nodelay(true);
-            Ok(Stream::Tcp(stream, Peer::Tcp(address.ip())))
+            Ok(Stream::Tcp(stream, Peer::Tcp(address.ip()), address.ip()))
         }
         Listener::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
     }
@@ -130,19 +141,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), K::ConnectionAborted | K::ConnectionReset | K::ConnectionRefused | K::Interrupted)
 }
 
-/// A socket whose process is gone is in everybody's way.
-fn forget_socket(listener: Listener) {
-    let path: Option<PathBuf> = match &listener {
-        Listener::Tcp(_) => None,
-        Listener::Unix(listener) => {
-            listener.local_addr().ok().and_then(|a| a.as_pathname().map(Path::to_owned))
-        }
-    };
-    if let Some(path) = path {
-        // While we still listen nobody else has put one there.
-        let _ = std::fs::remove_file(path);
-    }
-    drop(listener);
+/// Removes the path of a socket that its caller still listens on, so that nobody else has put one there.
+pub fn forget_unix(path: &Path) {
+    let _ = std::fs::remove_file(path);
 }
 
 async fn closes(shutdown: &mut watch::Receiver<bool>) {
@@ -175,43 +176,73 @@ fn http(limits: Limits) -> Builder<TokioExecutor> {
 struct Door {
     site: Arc<Site>,
     http: Builder<TokioExecutor>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
+    slots: Arc<Slots>,
     limits: Limits,
     shutdown: watch::Receiver<bool>,
 }
 
 impl Door {
-    async fn serve(&self, stream: Stream) {
+    /// A place for the connection, or none. Whoever speaks for many waits for one.
+    async fn place(&self, stream: &Stream) -> Option<Slot> {
+        let (peer, address) = match stream {
+            Stream::Tcp(_, peer, address) => (*peer, *address),
+            Stream::Unix(_) => (Peer::Unix, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        };
+        if !self.site.believes(peer) {
+            return self.slots.admit(address);
+        }
+        loop {
+            match self.slots.admit_many(address) {
+                Some(slot) => return Some(slot),
+                None => self.slots.freed().await,
+            }
+        }
+    }
+
+    async fn serve(&self, stream: Stream, mut slot: Slot) {
         let _open = Open::new(self.site.metrics.connections());
         match (stream, &self.tls) {
-            (Stream::Unix(stream), _) => self.connection(stream, Peer::Unix).await,
-            (Stream::Tcp(stream, peer), None) => self.connection(stream, peer).await,
-            (Stream::Tcp(stream, peer), Some(tls)) => {
+            (Stream::Unix(stream), _) => self.connection(stream, Peer::Unix, slot).await,
+            (Stream::Tcp(stream, peer, _), None) => self.connection(stream, peer, slot).await,
+            (Stream::Tcp(stream, peer, _), Some(tls)) => {
                 let mut shutdown = self.shutdown.clone();
                 let handshake = tokio::select! {
-                    handshake = timeout(self.limits.opening, tls.accept(stream)) => handshake,
-                    () = closes(&mut shutdown) => return,
+                    handshake = timeout(self.limits.opening, tls.acceptor().accept(stream)) => handshake,
+                    // Whoever began before the door closed is let in, as long as that takes no time.
+                    () = async { closes(&mut shutdown).await; sleep(self.limits.linger).await } => return,
+                    _ = &mut slot.cut => return,
                 };
                 if let Ok(Ok(stream)) = handshake {
-                    self.connection(stream, peer).await;
+                    self.connection(stream, peer, slot).await;
                 }
             }
         }
     }
 
-    async fn connection<S>(&self, stream: S, peer: Peer)
+    async fn connection<S>(&self, stream: S, peer: Peer, mut slot: Slot)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let requests = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&requests);
-        let site = Arc::clone(&self.site);
+        let answered = Arc::new(AtomicU64::new(0));
+        let (count, done) = (Arc::clone(&requests), Arc::clone(&answered));
+        let (site, progress, shutdown) =
+            (Arc::clone(&self.site), Arc::clone(&slot.progress), self.shutdown.clone());
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             count.fetch_add(1, Ordering::Relaxed);
-            let site = Arc::clone(&site);
+            progress.spoke();
+            let (site, done, shutdown) = (Arc::clone(&site), Arc::clone(&done), shutdown.clone());
             // The body is dropped unread.
             let (request, _) = request.into_parts();
-            async move { Ok::<_, Infallible>(site.answer(&request, peer).await) }
+            async move {
+                let mut answer = site.answer(&request, peer).await;
+                if *shutdown.borrow() && request.version <= Version::HTTP_11 {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let io = TokioIo::new(Opening::new(stream, self.limits.opening));
         let mut connection = std::pin::pin!(self.http.serve_connection(io, service));
@@ -219,8 +250,14 @@ impl Door {
         tokio::select! {
             // What a client does wrong is no news.
             _ = connection.as_mut() => return,
-            () = closes(&mut shutdown) => {}
+            () = async { closes(&mut shutdown).await; sleep(self.limits.linger).await } => {}
             () = idles(&requests, self.limits.idle) => {}
+            _ = &mut slot.cut => {
+                // Its place has gone to another: what is left is an answer, if one is being made.
+                if requests.load(Ordering::Relaxed) == answered.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
         }
         connection.as_mut().graceful_shutdown();
         let _ = timeout(self.limits.closing, connection).await;

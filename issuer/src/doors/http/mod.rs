@@ -33,9 +33,11 @@ use hyper::{Method, StatusCode};
 use ipnet::IpNet;
 use tokio::sync::watch;
 
-pub use listener::bind_unix;
+pub use listener::{bind_unix, forget_unix};
 pub use proxy::client_address;
+pub use tls::Tls;
 
+use crate::doors::Caps;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::realm::Realm;
@@ -55,8 +57,8 @@ pub enum Listener {
 
 /// How the door is run.
 pub struct Options {
-    /// Certificate and key; none: plain HTTP. Not on a unix socket.
-    pub tls: Option<TlsFiles>,
+    /// Certificate and key; none: plain HTTP. On the TCP sockets alone.
+    pub tls: Option<Arc<Tls>>,
     /// The proxies in front of us. Where there are any, nobody else is answered.
     pub behind_proxy: Vec<IpNet>,
     /// How much at once and how long.
@@ -82,23 +84,27 @@ pub struct TlsFiles {
 /// What a connection may take. A slow or idle one holds a place that others wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once; more wait in the kernel's queue.
-    pub connections: usize,
+    /// How many connections. The cap on one address is not for proxies and this machine, which speak for many.
+    pub caps: Caps,
     /// For the TLS handshake, and then for each request's head.
     pub opening: Duration,
     /// A connection without requests ends after one to two of these.
     pub idle: Duration,
     /// For what is under way when the door closes.
     pub closing: Duration,
+    /// Before that, for clients that keep a connection and have a request on its way: closing it at once would
+    /// lose that one. Its answer then says `Connection: close`.
+    pub linger: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 512,
+            caps: Caps { connections: 512, per_address: 64 },
             opening: Duration::from_secs(5),
             idle: Duration::from_secs(30),
             closing: Duration::from_secs(5),
+            linger: Duration::from_millis(500),
         }
     }
 }
@@ -119,7 +125,7 @@ impl Default for Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
-            .field("tls", &self.tls)
+            .field("tls", &self.tls.is_some())
             .field("behind_proxy", &self.behind_proxy)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
@@ -128,23 +134,22 @@ impl fmt::Debug for Options {
 
 /// Answers until `shutdown` turns true or its sender is gone, then lets what is under way finish.
 ///
-/// Fails at once where the certificate and key can't be used, or the rules of `/verify` can't be read.
+/// A unix socket's path stays; see [`forget_unix`]. Fails at once where the rules of `/verify` can't be read.
 pub async fn serve(
     realm: Arc<Realm>,
-    listener: Listener,
+    listeners: Vec<Listener>,
     options: Options,
     shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
-    let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
-    if tls.is_some() && matches!(listener, Listener::Unix(_)) {
+    if options.tls.is_some() && listeners.iter().all(|l| matches!(l, Listener::Unix(_))) {
         return Err(
             Error::usage("a unix socket does not speak TLS").hint("leave --tls-cert and --tls-key out")
         );
     }
     trust::rules(&realm)?;
-    let limits = options.limits;
+    let (limits, tls) = (options.limits, options.tls.clone());
     options.metrics.started(realm.now());
-    listener::run(Arc::new(Site::new(realm, options)), listener, tls, limits, shutdown).await;
+    listener::run(Arc::new(Site::new(realm, options)), listeners, tls, limits, shutdown).await;
     Ok(())
 }
 

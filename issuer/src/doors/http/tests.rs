@@ -559,7 +559,8 @@ async fn rules_that_cannot_be_read_keep_the_door_shut() {
     std::fs::write(stage.dir.path().join("rules.json"), "{\"rules\": [\n {\"need\": \"maybe\"}]}").unwrap();
     let listener = Listener::Tcp(TcpListener::bind("127.0.0.1:0").await.unwrap());
     let (_stop, stopped) = watch::channel(false);
-    let error = serve(Arc::clone(&stage.realm), listener, Options::default(), stopped).await.unwrap_err();
+    let error =
+        serve(Arc::clone(&stage.realm), vec![listener], Options::default(), stopped).await.unwrap_err();
     assert!(error.message().ends_with("rules.json:2:18: need is open, optional or required"), "{error}");
     // And where it gets that far, nobody passes.
     assert_eq!(stage.send(about("GET", "a.example", "/open")).await.status, 503);
@@ -794,7 +795,7 @@ async fn open(stage: &Stage, options: Options) -> Open {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(serve(Arc::clone(&stage.realm), Listener::Tcp(listener), options, stopped));
+    let task = tokio::spawn(serve(Arc::clone(&stage.realm), vec![Listener::Tcp(listener)], options, stopped));
     Open { at, stop, task }
 }
 
@@ -802,6 +803,11 @@ impl Open {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.at).await.unwrap()
     }
+}
+
+fn unix_listener(listener: std::os::unix::net::UnixListener) -> Listener {
+    listener.set_nonblocking(true).unwrap();
+    Listener::Unix(tokio::net::UnixListener::from_std(listener).unwrap())
 }
 
 const HEAD: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n";
@@ -893,7 +899,7 @@ async fn a_body_is_not_waited_for() {
 async fn a_full_house_waits_and_goes_on() {
     let stage = stage();
     let mut options = short();
-    options.limits.connections = 2;
+    options.limits.caps.connections = 2;
     options.limits.opening = Duration::from_millis(400);
     let open = open(&stage, options).await;
     let _idle = (open.connect().await, open.connect().await);
@@ -943,13 +949,19 @@ async fn a_unix_socket_is_made_for_its_group_and_stale_ones_give_way() {
 
     let listener = bind_unix(&path).unwrap();
     let (stop, stopped) = watch::channel(false);
-    let task =
-        tokio::spawn(serve(Arc::clone(&stage.realm), Listener::Unix(listener), Options::default(), stopped));
+    let task = tokio::spawn(serve(
+        Arc::clone(&stage.realm),
+        vec![unix_listener(listener)],
+        Options::default(),
+        stopped,
+    ));
     let mut stream = UnixStream::connect(&path).await.unwrap();
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: upstream\r\nConnection: close\r\n\r\n").await.unwrap();
     assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200"));
     drop(stop);
     task.await.unwrap().unwrap();
+    assert!(path.exists(), "whoever hands the socket over needs its path");
+    forget_unix(&path);
     assert!(!path.exists(), "cleared away");
 
     std::fs::write(&path, "precious").unwrap();
@@ -969,7 +981,8 @@ async fn tls_speaks_both_protocols() {
     std::fs::write(&files.cert, pair.cert.pem()).unwrap();
     std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
     std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let open = open(&stage, Options { tls: Some(files.clone()), ..short() }).await;
+    let open =
+        open(&stage, Options { tls: Some(Arc::new(Tls::load(files.clone()).unwrap())), ..short() }).await;
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(pair.cert.der().clone()).unwrap();
@@ -998,9 +1011,9 @@ async fn tls_speaks_both_protocols() {
 
     let path = stage.dir.path().join("tls.sock");
     let (_stop, stopped) = watch::channel(false);
-    let unix = Listener::Unix(bind_unix(&path).unwrap());
+    let unix = unix_listener(bind_unix(&path).unwrap());
+    let tls = Some(Arc::new(Tls::load(files).unwrap()));
     let error =
-        serve(Arc::clone(&stage.realm), unix, Options { tls: Some(files), ..Options::default() }, stopped)
-            .await;
+        serve(Arc::clone(&stage.realm), vec![unix], Options { tls, ..Options::default() }, stopped).await;
     assert!(error.unwrap_err().message().contains("unix socket"));
 }

@@ -1,9 +1,10 @@
-//! TLS from two PEM files, with errors that say which file is wrong and how.
+//! TLS from two PEM files, with errors that say which file is wrong and how, and anew when they change.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -11,14 +12,96 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-use super::TlsFiles;
+use super::{Log, TlsFiles};
+use crate::doors::blocking;
 use crate::error::{Error, Result, io};
 
 /// No chain or key is longer.
 const MOST: u64 = 256 * 1024;
 
-/// Reads certificate and key and checks that they belong together.
-pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor> {
+/// How often the files are looked at.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The certificate in use.
+pub struct Tls {
+    files: TlsFiles,
+    current: RwLock<Loaded>,
+}
+
+struct Loaded {
+    acceptor: TlsAcceptor,
+    stamp: Stamp,
+}
+
+/// What changes about a file when it is written or replaced.
+type Stamp = [Option<(u64, u64, i64, i64, u64)>; 2];
+
+impl Tls {
+    /// Reads certificate and key and checks that they belong together.
+    pub fn load(files: TlsFiles) -> Result<Self> {
+        let loaded = load(&files)?;
+        Ok(Self { files, current: RwLock::new(loaded) })
+    }
+
+    /// Reads them again, for the connections that come from now on. Where they can't be used the old ones stay.
+    pub fn reload(&self) -> Result<()> {
+        let loaded = load(&self.files)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
+    }
+
+    /// Reads them again whenever they change, for ever.
+    pub async fn follow(self: Arc<Self>, log: Log) {
+        // The files are two, and written one after the other: what does not fit together at first is looked at once
+        // more before anybody is told.
+        let mut failed: Option<(Stamp, bool)> = None;
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let this = Arc::clone(&self);
+            let end = blocking(move || {
+                let stamp = stamp(&this.files);
+                let same = stamp == this.current.read().unwrap_or_else(PoisonError::into_inner).stamp;
+                Ok((stamp, if same { None } else { Some(this.reload()) }))
+            });
+            match end.await {
+                Ok((_, None)) => failed = None,
+                Ok((_, Some(Ok(())))) => {
+                    failed = None;
+                    log(&format!("http: the certificate {} was read anew", self.files.cert.display()));
+                }
+                Ok((stamp, Some(Err(error)))) => match failed {
+                    Some((before, said)) if before == stamp => {
+                        if !said {
+                            log(&format!("error: http: the certificate stays the old one: {error}"));
+                        }
+                        failed = Some((stamp, true));
+                    }
+                    _ => failed = Some((stamp, false)),
+                },
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).acceptor.clone()
+    }
+}
+
+fn load(files: &TlsFiles) -> Result<Loaded> {
+    // Before they are read: a change in between is then seen as one.
+    let stamp = stamp(files);
+    Ok(Loaded { acceptor: acceptor(files)?, stamp })
+}
+
+fn stamp(files: &TlsFiles) -> Stamp {
+    [&files.cert, &files.key].map(|path| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.size()))
+    })
+}
+
+fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor> {
     let chain = chain(&files.cert)?;
     let key = key(&files.key)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -3,7 +3,6 @@
 //! It speaks just enough of the protocol for `ssh -T corp@host` (design, section 7): one method, `publickey`;
 //! one thing to do, the commands of [`crate::services::session`].
 
-mod limits;
 mod protocol;
 mod stream;
 mod visitor;
@@ -17,15 +16,35 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::limits::{Slot, Slots};
 use self::stream::{Guarded, Prompt};
 use self::visitor::Visitor;
 use crate::doors::blocking;
+use crate::doors::slots::{Caps, Slot, Slots};
 use crate::error::Result;
 use crate::realm::Realm;
 
-pub use self::limits::Limits;
 pub use crate::services::host_key::{host_key, known_hosts_line};
+
+/// What the server gives away before it stops giving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From accept until a key is proven. Packets do not stretch it.
+    pub grace: Duration,
+    /// From accept until the connection is closed, whatever it does.
+    pub life: Duration,
+    /// How many connections.
+    pub caps: Caps,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(5),
+            life: Duration::from_secs(60),
+            caps: Caps { connections: 512, per_address: 64 },
+        }
+    }
+}
 
 /// Takes a line for the operator.
 type Log = Arc<dyn Fn(&str) + Send + Sync>;
@@ -57,7 +76,7 @@ pub async fn serve(
     let dir = realm.dir.clone();
     let key = blocking(move || host_key(&dir)).await?;
     let config = Arc::new(protocol::config(key, limits));
-    let slots = Slots::new(limits);
+    let slots = Slots::new(limits.caps);
     let mut pause = PAUSE.0;
     let mut said: Option<Instant> = None;
 
@@ -76,7 +95,7 @@ pub async fn serve(
                 pause = PAUSE.0;
                 if let Some(slot) = slots.admit(peer.ip()) {
                     let (config, realm, log) = (Arc::clone(&config), Arc::clone(&realm), Arc::clone(&log));
-                    tokio::spawn(connection(config, realm, log, stream, peer, slot));
+                    tokio::spawn(connection(config, realm, log, stream, peer, (slot, limits)));
                 }
             }
             Err(error) if is_the_peers(&error) => {}
@@ -110,10 +129,10 @@ async fn connection(
     log: Log,
     stream: TcpStream,
     peer: SocketAddr,
-    slot: Slot,
+    (slot, limits): (Slot, Limits),
 ) {
     let visitor = Visitor::new(realm, log, peer.ip().to_canonical(), Arc::clone(&slot.progress));
-    let stream = Guarded::new(Prompt::new(stream), slot);
+    let stream = Guarded::new(Prompt::new(stream), slot, limits);
     if let Ok(session) = russh::server::run_stream(config, stream, visitor).await {
         let _ = session.await;
     }

@@ -8,7 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::limits::Slot;
+use super::Limits;
+use crate::doors::slots::Slot;
 
 /// A client that has sent less than this has sent no more than its version line (RFC 4253 section 4.2).
 const VERSION_LINE: usize = 256;
@@ -29,9 +30,9 @@ pub(super) struct Guarded<S> {
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(stream: S, slot: Slot) -> Self {
-        let life_ends = slot.since + slot.limits.life;
-        let timer = Box::pin(tokio::time::sleep_until(life_ends.min(slot.since + slot.limits.grace)));
+    pub(super) fn new(stream: S, slot: Slot, limits: Limits) -> Self {
+        let life_ends = slot.since + limits.life;
+        let timer = Box::pin(tokio::time::sleep_until(life_ends.min(slot.since + limits.grace)));
         Self { stream, slot, timer, life_ends, ended: None, received: 0 }
     }
 
@@ -144,14 +145,14 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-    use super::super::limits::{Limits, Slots};
     use super::*;
+    use crate::doors::slots::Slots;
 
     fn guarded() -> (Arc<Slots>, Guarded<DuplexStream>, DuplexStream) {
-        let slots = Slots::new(Limits::default());
+        let slots = Slots::new(Limits::default().caps);
         let slot = slots.admit(Ipv4Addr::LOCALHOST.into()).unwrap();
         let (near, far) = duplex(64);
-        (slots, Guarded::new(near, slot), far)
+        (slots, Guarded::new(near, slot, Limits::default()), far)
     }
 
     #[tokio::test(start_paused = true)]

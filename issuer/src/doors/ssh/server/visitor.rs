@@ -10,12 +10,12 @@ use ssh_key::{Algorithm, Certificate, PublicKey};
 use zeroize::Zeroizing;
 
 use super::Log;
-use super::limits::Progress;
 use super::protocol::{is_accepted, is_security_key};
 use crate::backends::audit::Door;
 use crate::backends::store::Fingerprint;
 use crate::clock::random;
 use crate::doors::blocking;
+use crate::doors::slots::Progress;
 use crate::error::Kind;
 use crate::names::UserName;
 use crate::realm::Realm;

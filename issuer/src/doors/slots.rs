@@ -9,32 +9,18 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-/// What the server gives away before it stops giving.
+/// How many connections a door holds before it turns some away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// From accept until a key is proven. Packets do not stretch it.
-    pub grace: Duration,
-    /// From accept until the connection is closed, whatever it does.
-    pub life: Duration,
-    /// Connections at a time.
+pub struct Caps {
+    /// At a time.
     pub connections: usize,
-    /// Connections of one IPv4 address or one IPv6 /64 at a time.
+    /// Of one IPv4 address or one IPv6 /64 at a time.
     pub per_address: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            grace: Duration::from_secs(5),
-            life: Duration::from_secs(60),
-            connections: 512,
-            per_address: 64,
-        }
-    }
-}
-
 /// How long a connection that speaks is safe from newcomers that have no better claim. A log-in takes
-/// six round trips; one that is older than this is dripping, or asking someone for a passphrase.
+/// six round trips; one that is older than this is dripping, or asking someone for a passphrase. Over HTTP it is one
+/// between two requests.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The connections that are held.
@@ -48,13 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// So the room is shared by address. A newcomer takes the place of the oldest *unproven* connection of
 /// the address that holds the most of them, if that is more than its own has; among equals only of one that
 /// is silent or had its time ([`PATIENCE`]); else it is refused. An address over its own cap competes with
-/// itself alone, by the same rule. Proven connections are never dropped. To lock out one address an attacker
-/// needs 512 others.
+/// itself alone, by the same rule. Proven connections are never dropped, and over HTTP there are none. To lock out
+/// one address an attacker needs 512 others.
 #[derive(Debug)]
-pub(super) struct Slots {
-    limits: Limits,
+pub(in crate::doors) struct Slots {
+    caps: Caps,
     table: Mutex<Table>,
-    emptied: Notify,
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -74,37 +60,45 @@ struct Held {
 
 /// One connection's place. Given back on drop, so it lives in the stream.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in crate::doors) struct Slot {
     slots: Arc<Slots>,
     id: u64,
-    pub(super) limits: Limits,
-    pub(super) since: Instant,
-    pub(super) progress: Arc<Progress>,
+    pub(in crate::doors) since: Instant,
+    pub(in crate::doors) progress: Arc<Progress>,
     /// Ready when the connection has to go.
-    pub(super) cut: oneshot::Receiver<()>,
+    pub(in crate::doors) cut: oneshot::Receiver<()>,
 }
 
 /// How far a connection has come: the stream and the handler say so, the table goes by it.
 #[derive(Debug, Default)]
-pub(super) struct Progress(AtomicU8);
+pub(in crate::doors) struct Progress(AtomicU8);
 
 /// What counts as one address: an IPv6 network hands out a /64 to each of its hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Origin(IpAddr);
 
 impl Slots {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, table: Mutex::default(), emptied: Notify::new() })
+    pub(in crate::doors) fn new(caps: Caps) -> Arc<Self> {
+        Arc::new(Self { caps, table: Mutex::default(), freed: Notify::new() })
     }
 
     /// A place for a connection from there, if need be another's.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
+    pub(in crate::doors) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
+        self.admit_up_to(address, self.caps.per_address)
+    }
+
+    /// The same for one that speaks for many, such as a proxy: only the cap on all counts.
+    pub(in crate::doors) fn admit_many(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
+        self.admit_up_to(address, usize::MAX)
+    }
+
+    fn admit_up_to(self: &Arc<Self>, address: IpAddr, per_address: usize) -> Option<Slot> {
         let origin = Origin::of(address);
         let since = Instant::now();
         let mut table = self.table();
-        if table.held.values().filter(|h| h.origin == origin).count() >= self.limits.per_address {
+        if table.held.values().filter(|h| h.origin == origin).count() >= per_address {
             table.cut_oldest(|h| h.origin == origin && h.may_go(since))?;
-        } else if table.held.len() >= self.limits.connections {
+        } else if table.held.len() >= self.caps.connections {
             let own = table.waiting(origin);
             match table.greediest() {
                 Some((greedy, most)) if most > own + 1 => table.cut_oldest(|h| h.origin == greedy)?,
@@ -117,11 +111,11 @@ impl Slots {
         let progress = Arc::<Progress>::default();
         let (cut, cut_here) = oneshot::channel();
         table.held.insert(id, Held { origin, since, progress: Arc::clone(&progress), cut });
-        Some(Slot { slots: Arc::clone(self), id, limits: self.limits, since, progress, cut: cut_here })
+        Some(Slot { slots: Arc::clone(self), id, since, progress, cut: cut_here })
     }
 
     /// Cuts one unproven connection of the address that holds the most, where file handles have run out.
-    pub(super) fn shed(&self) {
+    pub(in crate::doors) fn shed(&self) {
         let mut table = self.table();
         if let Some((greedy, _)) = table.greediest() {
             let _ = table.cut_oldest(|h| h.origin == greedy);
@@ -129,19 +123,25 @@ impl Slots {
     }
 
     /// Cuts all, proven or not.
-    pub(super) fn cut_all(&self) {
+    pub(in crate::doors) fn cut_all(&self) {
         self.table().held.clear();
     }
 
     /// Ready when no connection is left.
-    pub(super) async fn emptied(&self) {
+    pub(in crate::doors) async fn emptied(&self) {
         loop {
-            let emptied = self.emptied.notified();
+            let freed = self.freed.notified();
             if self.table().held.is_empty() {
                 return;
             }
-            emptied.await;
+            freed.await;
         }
+    }
+
+    /// Ready when a place may have become free: one was given back, or somebody had their time.
+    pub(in crate::doors) async fn freed(&self) {
+        const LOOK_AGAIN: Duration = Duration::from_millis(50);
+        let _ = tokio::time::timeout(LOOK_AGAIN, self.freed.notified()).await;
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -184,16 +184,16 @@ impl Progress {
     const PROVEN: u8 = 2;
 
     /// The client has said more than its version.
-    pub(super) fn spoke(&self) {
+    pub(in crate::doors) fn spoke(&self) {
         self.0.fetch_max(Self::SPOKEN, Ordering::AcqRel);
     }
 
     /// The client has proved a key.
-    pub(super) fn proved(&self) {
+    pub(in crate::doors) fn proved(&self) {
         self.0.fetch_max(Self::PROVEN, Ordering::AcqRel);
     }
 
-    pub(super) fn is_proven(&self) -> bool {
+    pub(in crate::doors) fn is_proven(&self) -> bool {
         self.0.load(Ordering::Acquire) >= Self::PROVEN
     }
 
@@ -204,11 +204,8 @@ impl Progress {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut table = self.slots.table();
-        table.held.remove(&self.id);
-        if table.held.is_empty() {
-            self.slots.emptied.notify_waiters();
-        }
+        self.slots.table().held.remove(&self.id);
+        self.slots.freed.notify_waiters();
     }
 }
 
@@ -228,7 +225,7 @@ mod tests {
     use super::*;
 
     fn slots(connections: usize, per_address: usize) -> Arc<Slots> {
-        Slots::new(Limits { connections, per_address, ..Limits::default() })
+        Slots::new(Caps { connections, per_address })
     }
 
     fn ip(text: &str) -> IpAddr {
