@@ -13,6 +13,7 @@ pub mod duration;
 pub mod error;
 pub mod metrics;
 pub mod names;
+pub mod progress;
 pub mod public_key;
 pub mod realm;
 pub mod services;

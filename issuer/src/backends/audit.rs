@@ -141,13 +141,18 @@ impl AuditLog {
     /// Fails, with the log as it was: if the lock is held for 2 s, if the disk is full, and if `now` is more than a
     /// minute before the newest record, for a log in which time runs backwards proves nothing.
     pub fn append(&self, now: u64, record: &Record, sync: bool) -> Result<()> {
-        self.write(now, record, sync, false)
+        self.append_all(now, std::slice::from_ref(record), sync)
+    }
+
+    /// As `append`, for many records in one write: all of them are in the log, or none.
+    pub fn append_all(&self, now: u64, records: &[Record], sync: bool) -> Result<()> {
+        self.write(now, records, sync, false)
     }
 
     /// As `append`, with the clock taken as right, however old it makes this record; it is marked
     /// `"clock":"accepted"` and `verify` lets it pass. For the operator only.
     pub fn append_accepting_clock(&self, now: u64, record: &Record, sync: bool) -> Result<()> {
-        self.write(now, record, sync, true)
+        self.write(now, std::slice::from_ref(record), sync, true)
     }
 
     /// The newest record, if there is any.
@@ -192,7 +197,10 @@ impl AuditLog {
         Ok(found.split_off(found.len().saturating_sub(limit)))
     }
 
-    fn write(&self, now: u64, record: &Record, sync: bool, accept_clock: bool) -> Result<()> {
+    fn write(&self, now: u64, records: &[Record], sync: bool, accept_clock: bool) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
         let log = match self.open()? {
             Some(log) => log,
             None => {
@@ -214,27 +222,36 @@ impl AuditLog {
             ))
             .hint("set the clock, or `seamless audit accept-clock REALM` when that record itself is wrong"));
         }
-        let line = Line {
-            seq: tail.newest.map_or(0, |newest| newest.seq).saturating_add(1),
-            at: now,
-            time: &time,
-            action: record.action,
-            subject: record.subject.as_deref(),
-            fingerprint: record.fingerprint.as_deref(),
-            door: record.door.as_str(),
-            address: record.address.as_deref(),
-            asked: &record.asked,
-            given: &record.given,
-            outcome: record.outcome,
-            id: record.id.as_deref(),
-            clock: accept_clock.then_some("accepted"),
-            prev: &tail.prev,
+        let Tail { newest, mut prev } = tail;
+        let mut seq = newest.map_or(0, |newest| newest.seq);
+        let mut lines = Vec::new();
+        for record in records {
+            seq = seq.saturating_add(1);
+            let line = Line {
+                seq,
+                at: now,
+                time: &time,
+                action: record.action,
+                subject: record.subject.as_deref(),
+                fingerprint: record.fingerprint.as_deref(),
+                door: record.door.as_str(),
+                address: record.address.as_deref(),
+                asked: &record.asked,
+                given: &record.given,
+                outcome: record.outcome,
+                id: record.id.as_deref(),
+                clock: accept_clock.then_some("accepted"),
+                prev: &prev,
+            }
+            .encode()?;
+            prev = hash(&line);
+            lines.extend_from_slice(&line);
+            lines.push(b'\n');
         }
-        .encode()?;
         // Never a file before the newest one, or the order of the files would not be the order of the records.
         let month = month_file(&time);
         let name = months.into_iter().next_back().map_or(month.clone(), |newest| max(newest, month));
-        log.append(&name, line, sync)
+        log.append(&name, lines, sync)
     }
 
     /// The directory, opened; none where there is none.
@@ -535,11 +552,10 @@ impl Line<'_> {
     fn encode(&self) -> Result<Vec<u8>> {
         let json = serde_json::to_string(self)
             .map_err(|e| Error::internal(format!("can't write an audit record: {e}")))?;
-        let mut line = escape(&json).into_bytes();
+        let line = escape(&json).into_bytes();
         if line.len() >= MOST_LINE_BYTES {
             return Err(Error::internal(format!("an audit record of {} bytes is too long", line.len())));
         }
-        line.push(b'\n');
         Ok(line)
     }
 }
@@ -601,7 +617,7 @@ fn ends_line(file: &File, length: u64) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// One `write`: other processes, and `tail -f`, see the whole line or nothing of it.
+/// One `write`: other processes, and `tail -f`, see the whole lines or nothing of them.
 fn write_once(file: &File, line: &[u8]) -> io::Result<()> {
     loop {
         match rustix::io::write(file, line) {
@@ -657,7 +673,8 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

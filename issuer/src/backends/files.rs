@@ -2,7 +2,7 @@
 //! at all.
 
 use std::fs::{DirBuilder, File, Metadata, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -43,17 +43,35 @@ pub fn read_small(path: &Path, limit: usize) -> Result<Vec<u8>> {
     Ok(std::mem::take(&mut *read_at_most(path, file, limit)?))
 }
 
+/// Opens a file of whatever length to read. Refuses a link and anything but a regular file.
+pub fn open_regular(path: &Path) -> Result<File> {
+    let file = open(path)?;
+    regular(path, &file)?;
+    Ok(file)
+}
+
 /// Puts a file in place of the one at `path`, if any: a reader sees the old bytes or the new, and so does the
 /// next start after a crash. A link at `path` is replaced, not followed.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let temporary = write_beside(path, bytes, mode)?;
+    write_atomic_with(path, mode, &mut |file| file.write_all(bytes).map_err(|e| error::io("write", path, &e)))
+}
+
+/// As [`write_atomic`], for what is too long to be held: `fill` writes it. Where that fails, nothing has happened.
+pub fn write_atomic_with(
+    path: &Path,
+    mode: u32,
+    fill: &mut dyn FnMut(&mut dyn io::Write) -> Result<()>,
+) -> Result<()> {
+    let temporary = write_beside(path, mode, fill)?;
     temporary.persist(path).map_err(|e| error::io("write", path, &e.error))?;
     sync_parent(path)
 }
 
 /// Makes a private key or secret, mode 0400. Fails where `path` exists; never leaves half a file there.
 pub fn create_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = write_beside(path, bytes, SECRET_FILE)?;
+    let temporary = write_beside(path, SECRET_FILE, &mut |file| {
+        file.write_all(bytes).map_err(|e| error::io("write", path, &e))
+    })?;
     temporary.persist_noclobber(path).map_err(|e| match e.error.kind() {
         io::ErrorKind::AlreadyExists => {
             Error::failed(format!("{} is there already", path.display())).hint("it was left as it is")
@@ -185,11 +203,15 @@ fn read_at_most(path: &Path, file: File, limit: usize) -> Result<Zeroizing<Vec<u
     Ok(bytes)
 }
 
-/// A temporary file of these bytes in `path`'s directory, on the disk already. Removed unless persisted.
-fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile> {
+/// A temporary file in `path`'s directory, on the disk already. Removed unless persisted.
+fn write_beside(
+    path: &Path,
+    mode: u32,
+    fill: &mut dyn FnMut(&mut dyn io::Write) -> Result<()>,
+) -> Result<NamedTempFile> {
     let failed = |e: io::Error| error::io("write", path, &e);
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(parent(path)).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
+    fill(&mut file)?;
     file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     Ok(file)

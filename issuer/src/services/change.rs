@@ -21,19 +21,26 @@ pub struct Deed<'a> {
     pub given: Value,
 }
 
+impl Deed<'_> {
+    /// As the audit log has it.
+    pub(super) fn record(self) -> Record {
+        Record {
+            action: self.action,
+            subject: self.user.map(ToString::to_string),
+            fingerprint: self.fingerprint.map(|f| f.to_string()),
+            door: Door::Cli,
+            address: None,
+            asked: Value::Null,
+            given: self.given,
+            outcome: "ok",
+            id: None,
+        }
+    }
+}
+
 /// Applies the changes and records the deed, durably, in one step.
 pub fn commit(realm: &Realm, deed: Deed<'_>, changes: &[Change]) -> Result<()> {
-    let record = Record {
-        action: deed.action,
-        subject: deed.user.map(ToString::to_string),
-        fingerprint: deed.fingerprint.map(|f| f.to_string()),
-        door: Door::Cli,
-        address: None,
-        asked: Value::Null,
-        given: deed.given,
-        outcome: "ok",
-        id: None,
-    };
+    let record = deed.record();
     let now = realm.now();
     realm.store.apply(changes, &mut || realm.audit.append(now, &record, true))
 }

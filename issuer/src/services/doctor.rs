@@ -2,10 +2,13 @@
 //!
 //! Each finding says how to mend it. Nothing is changed, and nothing here asks the host: what it found is handed in.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::backends::store::{KeyState, SigningAlgorithm, SigningKey, UserKey};
 use crate::backends::system::accounts::{self, Account};
@@ -13,12 +16,15 @@ use crate::backends::system::fence;
 use crate::backends::system::layout::{Entry, Kind};
 use crate::backends::system::sshd::{self, DropIn, Facts};
 use crate::config::{self, Format, KeysBy};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io};
 use crate::realm::{Realm, SIGNING};
 use crate::services::{signing, trust};
 
 /// How long before its end a key is named.
 const SOON: u64 = 30 * 86_400;
+
+/// So many of a kind are named one by one; of the others, how many there are.
+const MOST: u32 = 10;
 
 /// How far the clock may be behind the newest record, as the audit log itself has it.
 const TOLERANCE: u64 = 60;
@@ -64,8 +70,8 @@ pub struct Surroundings<'a> {
     pub sshd: Option<Facts>,
     /// The program that sshd would run.
     pub binary: Result<PathBuf>,
-    /// `.ssh/authorized_keys`.
-    pub authorized_keys: Result<Option<String>>,
+    /// `.ssh/authorized_keys`, opened.
+    pub authorized_keys: Result<Option<File>>,
     /// Fetches a text from a URL.
     pub fetch: &'a dyn Fn(&str) -> Result<String>,
 }
@@ -338,9 +344,10 @@ impl<'a> List<'a> {
 
     fn user_keys(&mut self, realm: &Realm) {
         let now = realm.now();
-        self.part("no key of a user ends within 30 days", |list| match realm.store.keys(None) {
+        let soon = now.saturating_add(SOON);
+        self.part("no key of a user ends within 30 days", |list| match realm.store.keys_ending(soon, MOST) {
             Err(error) => list.trouble(&error, &list.call("key list", "")),
-            Ok(keys) => {
+            Ok((keys, all)) => {
                 for (key, at) in keys.iter().filter_map(|key| key.expires_at.map(|at| (key, at))) {
                     let UserKey { fingerprint, user, .. } = key;
                     if at <= now {
@@ -349,10 +356,14 @@ impl<'a> List<'a> {
                             format!("key {fingerprint} of {user} expired {}", time(at)),
                             format!("enrol a new one with `seamless add`, and: {mend}"),
                         );
-                    } else if at - now < SOON {
+                    } else {
                         let mend = list.call("add", &format!("KEY.pub --user {user} --expires 90d"));
                         list.warning(format!("key {fingerprint} of {user} expires {}", time(at)), mend);
                     }
+                }
+                if let Some(more) = all.checked_sub(u64::from(MOST)).filter(|more| *more > 0) {
+                    let mend = list.call("key list", "");
+                    list.warning(format!("{more} more keys have expired or do so within 30 days"), mend);
                 }
             }
         });
@@ -434,12 +445,12 @@ impl<'a> List<'a> {
     fn authorized_keys(&mut self, realm: &Realm) {
         let sync = self.call("sync", "");
         let path = realm.dir.join(".ssh/authorized_keys");
-        let text = match &self.around.authorized_keys {
-            Ok(text) => text.as_deref(),
+        let file = match &self.around.authorized_keys {
+            Ok(file) => file.as_ref(),
             Err(error) => return self.trouble(error, &sync),
         };
         if realm.config.sshd.keys == KeysBy::Command {
-            if text.is_some() {
+            if file.is_some() {
                 self.error(
                     format!(
                         "{} is there although AuthorizedKeysCommand serves; a line in it could get in",
@@ -450,34 +461,47 @@ impl<'a> List<'a> {
             }
             return;
         }
-        let (Ok(binary), Ok(keys)) = (&self.around.binary, realm.store.keys(None)) else { return };
-        let found: HashSet<&str> = text
-            .unwrap_or_default()
-            .lines()
-            .map(str::trim)
-            .filter(|l| !l.is_empty() && !l.starts_with('#'))
-            .collect();
-        let mut known = HashSet::new();
-        for key in &keys {
-            let line = match sshd::authorized_keys_line(binary, &realm.dir, key) {
-                Ok(line) => line,
-                Err(error) => return self.trouble(&error, &sync),
-            };
-            if !found.contains(line.as_str()) && key.expires_at.is_none_or(|at| realm.now() < at) {
-                self.error(
-                    format!("{} has no line for key {} of {}", path.display(), key.fingerprint, key.user),
-                    sync.clone(),
-                );
+        let Ok(binary) = &self.around.binary else { return };
+        let mut found = match file.map_or_else(|| Ok(HashMap::new()), lines_of) {
+            Ok(found) => found,
+            Err(e) => return self.trouble(&io("read", &path, &e), &sync),
+        };
+        let (mut missing, now) = (0_u64, realm.now());
+        let walked = realm.store.each_key(None, &mut |key| {
+            let line = sshd::authorized_keys_line(binary, &realm.dir, &key)?;
+            if found.remove(&short_hash(line.as_bytes())).is_none()
+                && key.expires_at.is_none_or(|at| now < at)
+            {
+                missing += 1;
+                if missing <= u64::from(MOST) {
+                    self.error(
+                        format!("{} has no line for key {} of {}", path.display(), key.fingerprint, key.user),
+                        sync.clone(),
+                    );
+                }
             }
-            known.insert(line);
+            Ok(())
+        });
+        if let Err(error) = walked {
+            return self.trouble(&error, &sync);
         }
-        for (number, line) in text.unwrap_or_default().lines().enumerate() {
-            if found.contains(line.trim()) && !known.contains(line.trim()) {
-                self.error(
-                    format!("{} line {} is not of an enrolled key", path.display(), number + 1),
-                    format!("find out who wrote it, then: {sync}"),
-                );
-            }
+        if let Some(more) = missing.checked_sub(u64::from(MOST)).filter(|more| *more > 0) {
+            self.error(format!("{} has no line for {more} keys more", path.display()), sync.clone());
+        }
+        let mut strange: Vec<u64> = found.into_values().collect();
+        strange.sort_unstable();
+        let most = usize::try_from(MOST).unwrap_or(usize::MAX);
+        for number in strange.iter().take(most) {
+            self.error(
+                format!("{} line {number} is not of an enrolled key", path.display()),
+                format!("find out who wrote it, then: {sync}"),
+            );
+        }
+        if let Some(more) = strange.len().checked_sub(most).filter(|more| *more > 0) {
+            self.error(
+                format!("{} has {more} more lines that are not of enrolled keys", path.display()),
+                format!("find out who wrote them, then: {sync}"),
+            );
         }
     }
 
@@ -528,6 +552,27 @@ impl<'a> List<'a> {
             );
         }
     }
+}
+
+/// Which lines are in authorized_keys, and where. There may be a million, so of each only a hash is kept.
+fn lines_of(mut file: &File) -> std::io::Result<HashMap<[u8; 16], u64>> {
+    file.rewind()?;
+    let mut reader = BufReader::with_capacity(256 * 1024, file);
+    let (mut found, mut line, mut number) = (HashMap::new(), Vec::new(), 0);
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        number += 1;
+        let text = line.trim_ascii();
+        if !text.is_empty() && !text.starts_with(b"#") {
+            found.entry(short_hash(text)).or_insert(number);
+        }
+        line.clear();
+    }
+    Ok(found)
+}
+
+fn short_hash(bytes: &[u8]) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    hash.first_chunk().copied().unwrap_or_default()
 }
 
 /// What others may read: what is told to everybody anyway.
@@ -611,7 +656,7 @@ mod tests {
                 account: None,
                 sshd: None,
                 binary: Ok("/usr/bin/seamless".into()),
-                authorized_keys: sshd::read_authorized_keys(&self.realm.dir),
+                authorized_keys: sshd::open_authorized_keys(&self.realm.dir),
                 fetch,
             }
         }
@@ -684,6 +729,14 @@ mod tests {
         );
     }
 
+    fn write_keys(bench: &Bench, text: &str) {
+        sshd::write_authorized_keys(&bench.realm.dir, &mut |file| {
+            file.write_all(text.as_bytes()).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    }
+
     #[test]
     fn a_new_realm_is_well() {
         let bench = Bench::new(KeysBy::File);
@@ -691,7 +744,7 @@ mod tests {
         assert_eq!(wrong(findings.clone()), []);
         assert!(findings.iter().filter(|f| f.severity == Severity::Ok).count() >= 6, "{findings:#?}");
         bench.enrol(None);
-        sshd::write_authorized_keys(&bench.realm.dir, &format!("# head\n{}\n", bench.line())).unwrap();
+        write_keys(&bench, &format!("# head\n{}\n", bench.line()));
         assert_eq!(wrong(examine(&bench.realm, &bench.hosted())), []);
         let bench = Bench::new(KeysBy::Command);
         assert_eq!(wrong(examine(&bench.realm, &bench.hosted())), []);
@@ -872,18 +925,18 @@ mod tests {
         let look = |bench: &Bench| examine(&bench.realm, &bench.hosted());
         only(look(&bench), Severity::Error, "has no line for key SHA256:", "sudo seamless sync corp");
         let line = bench.line();
-        sshd::write_authorized_keys(&bench.realm.dir, &format!("{line}\nssh-ed25519 AAAA evil\n")).unwrap();
+        write_keys(&bench, &format!("{line}\nssh-ed25519 AAAA evil\n"));
         only(
             look(&bench),
             Severity::Error,
             "authorized_keys line 2 is not of an enrolled key",
             "find out who wrote it",
         );
-        sshd::write_authorized_keys(&bench.realm.dir, &line.replace("restrict,", "")).unwrap();
+        write_keys(&bench, &line.replace("restrict,", ""));
         assert_eq!(wrong(look(&bench)).len(), 2);
 
         let bench = Bench::new(KeysBy::Command);
-        sshd::write_authorized_keys(&bench.realm.dir, "").unwrap();
+        write_keys(&bench, "");
         only(
             look(&bench),
             Severity::Error,

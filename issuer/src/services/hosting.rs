@@ -4,6 +4,7 @@
 //! there is handed in as `fill` or `convert`, which run this program again as the realm's account.
 
 use std::ffi::OsString;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::backends::system::{accounts, layout, reexec, sshd};
@@ -11,6 +12,7 @@ use crate::backends::{files, http_get};
 use crate::config::KeysBy;
 use crate::error::{Error, Result, io};
 use crate::names::RealmName;
+use crate::progress::Progress;
 use crate::realm::Realm;
 use crate::services::doctor::Surroundings;
 use crate::services::keys;
@@ -163,15 +165,15 @@ pub fn refresh_fence(account: &Account, sshd_config: &Path) -> Result<Notes> {
 }
 
 /// After a change to keys: a realm that is an account's home brings its file up to date by itself.
-pub fn after_change(realm: &Realm) -> Result<()> {
+pub fn after_change(realm: &Realm, progress: &dyn Progress) -> Result<()> {
     if own_home().as_deref() == Some(realm.dir.as_path()) {
-        write_keys(realm)?;
+        write_keys(realm, progress)?;
     }
     Ok(())
 }
 
 /// Writes or removes authorized_keys, whichever the settings want, and gives the number of lines.
-pub fn write_keys(realm: &Realm) -> Result<usize> {
+pub fn write_keys(realm: &Realm, progress: &dyn Progress) -> Result<u64> {
     match realm.config.sshd.keys {
         KeysBy::Command => {
             // A line left in the file would still get in if the command printed nothing.
@@ -179,26 +181,35 @@ pub fn write_keys(realm: &Realm) -> Result<usize> {
             Ok(0)
         }
         KeysBy::File => {
-            let text = authorized_keys(realm)?;
-            sshd::write_authorized_keys(&realm.dir, &text)?;
-            Ok(text.lines().filter(|l| !l.starts_with('#')).count())
+            let mut lines = 0;
+            sshd::write_authorized_keys(&realm.dir, &mut |file| {
+                lines = authorized_keys(realm, file, progress)?;
+                Ok(())
+            })?;
+            Ok(lines)
         }
     }
 }
 
-/// What authorized_keys is to hold.
-pub fn authorized_keys(realm: &Realm) -> Result<String> {
+/// Writes what authorized_keys is to hold, and gives the number of lines.
+pub fn authorized_keys(realm: &Realm, out: &mut dyn Write, progress: &dyn Progress) -> Result<u64> {
+    let failed = |e: std::io::Error| io("write", &realm.dir.join(".ssh/authorized_keys"), &e);
     let binary = accounts::installed_binary()?;
-    let now = realm.now();
-    let mut text = "# written by `seamless sync`; do not edit, changes are lost\n".to_owned();
-    for key in keys::list(realm, None)? {
+    let (now, all) = (realm.now(), realm.store.totals()?.keys);
+    let (mut seen, mut lines) = (0, 0);
+    let mut out = BufWriter::with_capacity(256 * 1024, out);
+    writeln!(out, "# written by `seamless sync`; do not edit, changes are lost").map_err(failed)?;
+    keys::each(realm, None, &mut |key| {
+        seen += 1;
+        progress.at(seen, Some(all));
         if key.expires_at.is_some_and(|at| at <= now) {
-            continue;
+            return Ok(());
         }
-        text.push_str(&sshd::authorized_keys_line(&binary, &realm.dir, &key)?);
-        text.push('\n');
-    }
-    Ok(text)
+        lines += 1;
+        writeln!(out, "{}", sshd::authorized_keys_line(&binary, &realm.dir, &key)?).map_err(failed)
+    })?;
+    out.flush().map_err(failed)?;
+    Ok(lines)
 }
 
 /// The line for one offered key, if it is enrolled: what sshd's AuthorizedKeysCommand is to print.
@@ -235,7 +246,7 @@ pub fn surroundings(dir: &Path, facts: Option<&[u8]>) -> Result<Surroundings<'st
         account: accounts::by_uid(uid).filter(|a| a.home == dir && accounts::is_realm_home(a)),
         sshd: facts,
         binary: accounts::installed_binary(),
-        authorized_keys: sshd::read_authorized_keys(dir),
+        authorized_keys: sshd::open_authorized_keys(dir),
         fetch: &http_get::text,
     })
 }

@@ -2,9 +2,12 @@
 
 use serde_json::json;
 
-use crate::backends::store::{Change, Fingerprint, Revoked, StoredRevocation, User, UserKey};
+use crate::backends::audit::Record;
+use crate::backends::store::{
+    Change, Enrolled, Enrolment, Fingerprint, KeyFate, Revoked, StoredRevocation, Then, Totals, UserKey,
+};
 use crate::error::{Error, Result};
-use crate::names::UserName;
+use crate::names::{RealmName, UserName};
 use crate::public_key::PublicKey;
 use crate::realm::Realm;
 use crate::services::change::{Deed, commit};
@@ -23,26 +26,52 @@ pub struct Conditions {
 }
 
 /// Enrols a key for a user, who is made if there is none of that name. Enrolling the same key for the same user
-/// again changes its conditions and says so by `false`. `source` says where the key came from.
+/// again changes its conditions. `source` says where the key came from.
 pub fn add(
     realm: &Realm,
     user: &UserName,
     key: &PublicKey,
     conditions: &Conditions,
     source: &str,
-) -> Result<bool> {
-    check(key, conditions, realm.now())?;
+) -> Result<KeyFate> {
+    let mut fates = add_all(realm, user, std::slice::from_ref(key), conditions, source)?;
+    fates.pop().ok_or_else(|| Error::internal("the key was neither enrolled nor refused"))
+}
+
+/// As [`add`], for several keys of one user: all of them or none.
+pub fn add_all(
+    realm: &Realm,
+    user: &UserName,
+    keys: &[PublicKey],
+    conditions: &Conditions,
+    source: &str,
+) -> Result<Vec<KeyFate>> {
     let now = realm.now();
-    let before = realm.store.key(&key.fingerprint)?;
-    if let Some(owner) = before.as_ref().map(|k| &k.user).filter(|owner| *owner != user) {
-        return Err(Error::failed(format!("key {} already belongs to {owner}", key.fingerprint)).hint(
-            format!(
-                "one key, one user; take it from {owner} first: seamless key remove {} {}",
-                realm.name, key.fingerprint
-            ),
-        ));
-    }
-    let new = UserKey {
+    keys.iter().try_for_each(|key| check(key, conditions, now))?;
+    let batch: Vec<_> = keys.iter().map(|key| enrolment(user, key, conditions, source, now)).collect();
+    let mut fates = Vec::new();
+    enrol(realm, &batch, &mut |all| {
+        for (key, fate) in keys.iter().zip(all) {
+            if let KeyFate::Taken(owner) = &fate.key {
+                return Err(taken(&realm.name, &key.fingerprint, owner));
+            }
+            fates.push(fate.key.clone());
+        }
+        Ok(Then::Commit)
+    })?;
+    Ok(fates)
+}
+
+/// What the store is to be given for a key.
+#[must_use]
+pub(super) fn enrolment(
+    user: &UserName,
+    key: &PublicKey,
+    conditions: &Conditions,
+    source: &str,
+    now: u64,
+) -> Enrolment {
+    let key = UserKey {
         fingerprint: key.fingerprint,
         user: user.clone(),
         algorithm: key.algorithm.to_owned(),
@@ -52,31 +81,71 @@ pub fn add(
         from: conditions.from.clone(),
         require_touch: conditions.require_touch,
         require_verify: conditions.require_verify,
-        added_at: before.as_ref().map_or(now, |k| k.added_at),
+        added_at: now,
         source: Some(source.to_owned()),
     };
-    let fresh = User { name: user.clone(), locked: false, groups: vec![], scopes: vec![], created_at: now };
-    let mut changes = vec![Change::EnsureUser(fresh)];
-    if before.is_some() {
-        changes.push(Change::RemoveKey(key.fingerprint));
-    }
-    changes.extend(lift_revocation(realm, key.fingerprint)?);
-    changes.push(Change::AddKey(new));
-    let deed = Deed {
-        action: if before.is_some() { "key.change" } else { "key.add" },
-        user: Some(user),
-        fingerprint: Some(key.fingerprint),
-        given: json!({"type": key.algorithm, "expires_at": conditions.expires_at, "from": conditions.from,
-                      "require_touch": conditions.require_touch, "require_verify": conditions.require_verify,
-                      "source": source}),
-    };
-    commit(realm, deed, &changes)?;
-    Ok(before.is_none())
+    Enrolment { key, groups: vec![], scopes: vec![] }
 }
 
-/// All keys, or one user's.
-pub fn list(realm: &Realm, user: Option<&UserName>) -> Result<Vec<UserKey>> {
-    realm.store.keys(user)
+/// Enrols a batch in one transaction, with one audit record for each key that is added or changed and each list
+/// that grows. `decide` learns what became of each, before anything is recorded.
+pub(super) fn enrol(
+    realm: &Realm,
+    batch: &[Enrolment],
+    decide: &mut dyn FnMut(&[Enrolled]) -> Result<Then>,
+) -> Result<()> {
+    let now = realm.now();
+    realm.store.enrol(batch, now, &mut |fates| {
+        let then = decide(fates)?;
+        if then == Then::Commit {
+            let records: Vec<_> =
+                batch.iter().zip(fates).flat_map(|(one, fate)| records(one, fate)).collect();
+            realm.audit.append_all(now, &records, true)?;
+        }
+        Ok(then)
+    })
+}
+
+fn records<'a>(one: &'a Enrolment, fate: &'a Enrolled) -> impl Iterator<Item = Record> + use<'a> {
+    let key = &one.key;
+    let action = match fate.key {
+        KeyFate::Added => Some("key.add"),
+        KeyFate::Changed => Some("key.change"),
+        KeyFate::Unchanged | KeyFate::Taken(_) => None,
+    };
+    let written = action.map(|action| {
+        let given = json!({"type": key.algorithm, "expires_at": key.expires_at, "from": key.from,
+                           "require_touch": key.require_touch, "require_verify": key.require_verify,
+                           "source": key.source});
+        Deed { action, user: Some(&key.user), fingerprint: Some(key.fingerprint), given }.record()
+    });
+    let lists = [("user.groups", &fate.groups), ("user.scopes", &fate.scopes)];
+    let grown = lists.into_iter().filter(|(_, new)| !new.is_empty()).map(|(action, new)| {
+        let given = json!({"add": new, "remove": [], "source": key.source});
+        Deed { action, user: Some(&key.user), fingerprint: None, given }.record()
+    });
+    written.into_iter().chain(grown)
+}
+
+/// What is said of a key that another user has.
+pub(super) fn taken(realm: &RealmName, fingerprint: &Fingerprint, owner: &UserName) -> Error {
+    Error::failed(format!("key {fingerprint} already belongs to {owner}")).hint(format!(
+        "one key, one user; take it from {owner} first: seamless key remove {realm} {fingerprint}"
+    ))
+}
+
+/// Every key, or one user's, one after the other.
+pub fn each(
+    realm: &Realm,
+    user: Option<&UserName>,
+    each: &mut dyn FnMut(UserKey) -> Result<()>,
+) -> Result<()> {
+    realm.store.each_key(user, each)
+}
+
+/// How many users and keys the realm has.
+pub fn totals(realm: &Realm) -> Result<Totals> {
+    realm.store.totals()
 }
 
 /// The enrolled key of this wire form. Whoever offers it has proven nothing yet.
@@ -106,25 +175,8 @@ pub fn remove(realm: &Realm, fingerprint: Fingerprint) -> Result<UserName> {
     Ok(key.user)
 }
 
-/// A key that was removed and is enrolled again must be able to fetch tokens that verify: its revocation, which
-/// knows no time, gives way to one of its former user's tokens up to now.
-fn lift_revocation(realm: &Realm, fingerprint: Fingerprint) -> Result<Vec<Change>> {
-    let now = realm.now();
-    let text = fingerprint.to_string();
-    let mut changes = Vec::new();
-    for old in realm.store.revocations(now)? {
-        let Revoked::SshKey { fingerprint, user } = &old.what else { continue };
-        if *fingerprint != text {
-            continue;
-        }
-        let what = Revoked::Subject { sub: user.clone(), issued_before: now.saturating_sub(1) };
-        changes.push(Change::Revoke(StoredRevocation { what, created_at: now, keep_until: old.keep_until }));
-        changes.push(Change::Lift(old.what));
-    }
-    Ok(changes)
-}
-
-fn check(key: &PublicKey, conditions: &Conditions, now: u64) -> Result<()> {
+/// Whether a key can meet the conditions.
+pub(super) fn check(key: &PublicKey, conditions: &Conditions, now: u64) -> Result<()> {
     if (conditions.require_touch || conditions.require_verify) && !key.is_sk() {
         let option = if conditions.require_touch { "--require-touch" } else { "--require-verify" };
         return Err(Error::usage(format!(
@@ -180,11 +232,16 @@ mod tests {
         let (_parent, clock, realm) = realm(KeysBy::File);
         let key = PublicKey::parse_line(KEY, "key").unwrap();
         let (ada, bob) = ("ada".parse().unwrap(), "bob".parse().unwrap());
-        assert!(add(&realm, &ada, &key, &Conditions::default(), "file").unwrap());
-        assert!(
-            !add(&realm, &ada, &key, &Conditions::default(), "file").unwrap(),
-            "the same again is a change"
-        );
+        let from = Conditions { from: vec!["::1".into()], ..Conditions::default() };
+        for (conditions, fate) in [
+            (Conditions::default(), KeyFate::Added),
+            (Conditions::default(), KeyFate::Unchanged),
+            (from, KeyFate::Changed),
+            (Conditions::default(), KeyFate::Changed),
+        ] {
+            assert_eq!(add(&realm, &ada, &key, &conditions, "file").unwrap(), fate);
+        }
+        assert_eq!(realm.audit.verify().unwrap().records, 4, "the realm, and each change");
         let old = token(&realm, "ada", &key);
         assert_eq!(verdict(&realm, &old), "ada");
         assert!(add(&realm, &bob, &key, &Conditions::default(), "file").is_err(), "one key, one user");
@@ -216,6 +273,6 @@ mod tests {
                 "{conditions:?}"
             );
         }
-        assert_eq!(list(&realm, None).unwrap(), []);
+        assert_eq!(totals(&realm).unwrap().keys, 0);
     }
 }

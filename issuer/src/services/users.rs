@@ -8,9 +8,9 @@ use crate::names::{self, UserName};
 use crate::realm::Realm;
 use crate::services::change::{Deed, commit};
 
-/// All users by name.
-pub fn list(realm: &Realm) -> Result<Vec<User>> {
-    realm.store.users()
+/// Every user by name, one after the other.
+pub fn each(realm: &Realm, each: &mut dyn FnMut(User) -> Result<()>) -> Result<()> {
+    realm.store.each_user(each)
 }
 
 /// One user, or an error that says how to make it.

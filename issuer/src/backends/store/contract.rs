@@ -9,7 +9,7 @@ type Open<'a> = &'a (dyn Fn(&Path) -> Box<dyn Store> + Sync);
 
 /// Runs the whole suite: `make` prepares an empty store in a directory, `open` opens it, as often as asked.
 pub(super) fn contract(open: Open<'_>, make: &dyn Fn(&Path)) {
-    let cases: [fn(&Path, Open<'_>); 8] = [
+    let cases: [fn(&Path, Open<'_>); 11] = [
         users_and_lists,
         one_key_one_user,
         all_or_nothing,
@@ -18,6 +18,9 @@ pub(super) fn contract(open: Open<'_>, make: &dyn Fn(&Path)) {
         revocations_lapse_and_lift,
         the_version_moves,
         concurrent_adds_are_all_there,
+        enrolling_judges_each_key_by_itself,
+        a_key_that_comes_back_is_no_longer_revoked,
+        what_ends_is_found_and_counted,
     ];
     for case in cases {
         let dir = tempfile::tempdir().unwrap();
@@ -201,4 +204,96 @@ fn concurrent_adds_are_all_there(dir: &Path, open: Open<'_>) {
         }
     });
     assert_eq!(open(dir).keys(None).unwrap().len(), 50);
+}
+
+fn enrolment(owner: &str, n: u16, groups: &[&str]) -> Enrolment {
+    Enrolment { key: key(owner, n), groups: strings(groups), scopes: strings(groups) }
+}
+
+fn enrol(store: &dyn Store, batch: &[Enrolment], then: Then) -> Vec<Enrolled> {
+    let mut seen = Vec::new();
+    let mut note = |fates: &[Enrolled]| {
+        seen = fates.to_vec();
+        Ok(then)
+    };
+    store.enrol(batch, 50, &mut note).unwrap();
+    seen
+}
+
+fn enrolling_judges_each_key_by_itself(dir: &Path, open: Open<'_>) {
+    let store = open(dir);
+    apply(&*store, &[Change::EnsureUser(user("ada")), Change::AddKey(key("ada", 1))]).unwrap();
+    let other =
+        Enrolment { key: UserKey { expires_at: None, ..key("ada", 1) }, groups: vec![], scopes: vec![] };
+    let renamed = Enrolment {
+        key: UserKey { comment: "x".into(), source: Some("import".into()), added_at: 99, ..key("ada", 1) },
+        groups: vec![],
+        scopes: vec![],
+    };
+    let batch = [
+        enrolment("bob", 3, &["staff", "staff"]),
+        enrolment("eve", 1, &["staff"]),
+        renamed,
+        enrolment("ada", 2, &[]),
+    ];
+    let before = store.version().unwrap();
+    let tried = enrol(&*store, &batch, Then::RollBack);
+    assert_eq!((store.totals().unwrap(), store.version().unwrap()), (Totals { users: 1, keys: 1 }, before));
+    assert!(store.enrol(&batch, 50, &mut |_| Err(Error::internal("no record"))).is_err());
+    assert_eq!(store.totals().unwrap(), Totals { users: 1, keys: 1 });
+
+    let done = enrol(&*store, &batch, Then::Commit);
+    assert_eq!(done, tried, "a trial says what would happen");
+    let fates: Vec<_> = done.iter().map(|d| &d.key).collect();
+    assert_eq!(fates, [&KeyFate::Added, &KeyFate::Taken(name("ada")), &KeyFate::Unchanged, &KeyFate::Added]);
+    assert_eq!((done[0].groups.clone(), done[1].groups.clone()), (strings(&["staff"]), vec![]));
+    assert_eq!(
+        store.totals().unwrap(),
+        Totals { users: 2, keys: 3 },
+        "nobody is made for a key that is taken"
+    );
+    assert_eq!(store.key(&key("ada", 1).fingerprint).unwrap(), Some(key("ada", 1)), "unchanged is unchanged");
+    assert_eq!(store.user(&name("bob")).unwrap().unwrap().groups, ["staff"]);
+
+    assert_eq!(enrol(&*store, &[enrolment("bob", 3, &["staff", "ops"])], Then::Commit)[0].groups, ["ops"]);
+    assert_eq!(enrol(&*store, std::slice::from_ref(&other), Then::Commit)[0].key, KeyFate::Changed);
+    assert_eq!(store.key(&other.key.fingerprint).unwrap(), Some(other.key));
+    assert_ne!(before, store.version().unwrap());
+}
+
+fn a_key_that_comes_back_is_no_longer_revoked(dir: &Path, open: Open<'_>) {
+    let store = open(dir);
+    let text = key("ada", 1).fingerprint.to_string();
+    let revocation = |what, keep_until| StoredRevocation { what, created_at: 10, keep_until };
+    let old = revocation(Revoked::SshKey { fingerprint: text, user: "ada".into() }, 70);
+    let bystander =
+        Revoked::SshKey { fingerprint: key("ada", 2).fingerprint.to_string(), user: "ada".into() };
+    let bystander = revocation(bystander, 70);
+    apply(&*store, &[Change::Revoke(old.clone()), Change::Revoke(bystander.clone())]).unwrap();
+    enrol(&*store, &[enrolment("bob", 1, &[])], Then::Commit);
+    let what = Revoked::Subject { sub: "ada".into(), issued_before: 49 };
+    let new = StoredRevocation { what, created_at: 50, keep_until: 70 };
+    assert_eq!(store.revocations(20).unwrap(), [bystander.clone(), new.clone()]);
+    apply(&*store, &[Change::Revoke(old.clone())]).unwrap();
+    enrol(&*store, &[enrolment("bob", 1, &[])], Then::Commit);
+    assert_eq!(
+        store.revocations(20).unwrap(),
+        [bystander, old, new],
+        "a key that was there all the time keeps it"
+    );
+}
+
+fn what_ends_is_found_and_counted(dir: &Path, open: Open<'_>) {
+    let store = open(dir);
+    let ending = |n: u16, at| Enrolment {
+        key: UserKey { expires_at: at, ..key("ada", n) },
+        groups: vec![],
+        scopes: vec![],
+    };
+    let batch =
+        [ending(1, Some(30)), ending(2, None), ending(3, Some(10)), ending(4, Some(20)), ending(5, Some(40))];
+    enrol(&*store, &batch, Then::Commit);
+    let (first, all) = store.keys_ending(40, 2).unwrap();
+    assert_eq!((first, all), (vec![batch[2].key.clone(), batch[3].key.clone()], 3));
+    assert!(store.each_key(None, &mut |_| Err(Error::failed("enough"))).is_err());
 }

@@ -182,18 +182,76 @@ pub enum Change {
     },
 }
 
+/// A key to enrol, and what its user is to have besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolment {
+    /// The key. Its user is made if there is none of that name.
+    pub key: UserKey,
+    /// Groups that the user joins.
+    pub groups: Vec<String>,
+    /// Scopes that the user is granted.
+    pub scopes: Vec<String>,
+}
+
+/// What became of an [`Enrolment`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    /// What became of the key.
+    pub key: KeyFate,
+    /// The groups that the user was not in before.
+    pub groups: Vec<String>,
+    /// The scopes that it did not have before.
+    pub scopes: Vec<String>,
+}
+
+/// What became of a key to enrol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyFate {
+    /// It is new here.
+    Added,
+    /// It was the user's, under other conditions.
+    Changed,
+    /// It was the user's, under the same conditions; comment and source stay as they were.
+    Unchanged,
+    /// It is this other user's, and stays so. Nothing of the enrolment was done.
+    Taken(UserName),
+}
+
+/// What to do with a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Keep it.
+    Commit,
+    /// Leave everything as it was.
+    RollBack,
+}
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Users.
+    pub users: u64,
+    /// User keys.
+    pub keys: u64,
+}
+
 /// Everything that the services ask of a database.
 ///
-/// Reads see a committed state. `apply` is one transaction and durable when it returns.
+/// Reads see a committed state. `apply` and `enrol` are one transaction each and durable when they return. What is
+/// handed to a function given here must not ask the same store: it may be locked.
 pub trait Store: Send + Sync {
     /// The user of that name.
     fn user(&self, name: &UserName) -> Result<Option<User>>;
-    /// All users by name.
-    fn users(&self) -> Result<Vec<User>>;
+    /// Every user by name, one after the other, however many there are.
+    fn each_user(&self, each: &mut dyn FnMut(User) -> Result<()>) -> Result<()>;
     /// The key with that fingerprint.
     fn key(&self, fingerprint: &Fingerprint) -> Result<Option<UserKey>>;
-    /// All keys, or one user's, by user and time added.
-    fn keys(&self, user: Option<&UserName>) -> Result<Vec<UserKey>>;
+    /// Every key, or one user's, by user and time added, one after the other, however many there are.
+    fn each_key(&self, user: Option<&UserName>, each: &mut dyn FnMut(UserKey) -> Result<()>) -> Result<()>;
+    /// The first `most` keys that end before `at`, by their end, and how many end before it in all.
+    fn keys_ending(&self, at: u64, most: u32) -> Result<(Vec<UserKey>, u64)>;
+    /// How many users and keys there are.
+    fn totals(&self) -> Result<Totals>;
     /// All signing keys by algorithm and age.
     fn signing_keys(&self) -> Result<Vec<SigningKey>>;
     /// All revocations that still count at `now`.
@@ -203,6 +261,37 @@ pub trait Store: Send + Sync {
     /// Applies all changes or none. `before_commit` runs inside the transaction, after every change was
     /// accepted: where it fails (no audit record), nothing has happened.
     fn apply(&self, changes: &[Change], before_commit: &mut dyn FnMut() -> Result<()>) -> Result<()>;
+    /// Enrols keys, each judged by itself, in one transaction. `before_commit` learns what became of each, in
+    /// order, and decides; where it fails (no audit record), nothing has happened.
+    ///
+    /// A key that was removed and comes back must be able to fetch tokens that verify: its revocation, which knows
+    /// no time, gives way to one of its former user's tokens from before `now`.
+    fn enrol(
+        &self,
+        batch: &[Enrolment],
+        now: u64,
+        before_commit: &mut dyn FnMut(&[Enrolled]) -> Result<Then>,
+    ) -> Result<()>;
+
+    /// All users by name; for the few of a test or a small realm.
+    fn users(&self) -> Result<Vec<User>> {
+        let mut all = Vec::new();
+        self.each_user(&mut |user| {
+            all.push(user);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// All keys, or one user's, as [`Store::each_key`]; for the few of a user or a small realm.
+    fn keys(&self, user: Option<&UserName>) -> Result<Vec<UserKey>> {
+        let mut all = Vec::new();
+        self.each_key(user, &mut |key| {
+            all.push(key);
+            Ok(())
+        })?;
+        Ok(all)
+    }
 }
 
 impl SigningAlgorithm {

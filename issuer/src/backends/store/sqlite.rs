@@ -3,6 +3,7 @@
 //! WAL with synchronous=FULL: readers never wait for a writer, and a change is on the disk when it is acknowledged.
 //! Opening is what a forced command pays for on every log-in, so a read-only open does as little as it can.
 
+use std::collections::HashSet;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,8 +14,8 @@ use rusqlite::{
 };
 
 use super::{
-    Change, Fingerprint, KeyState, Revoked, SigningAlgorithm, SigningKey, Store, StoredRevocation, User,
-    UserKey,
+    Change, Enrolled, Enrolment, Fingerprint, KeyFate, KeyState, Revoked, SigningAlgorithm, SigningKey,
+    Store, StoredRevocation, Then, Totals, User, UserKey,
 };
 use crate::error::{Error, Result, io};
 use crate::names::UserName;
@@ -133,37 +134,54 @@ impl Store for SqliteStore {
         read_user(&self.lock().connection, name).map_err(|e| broken(&e))
     }
 
-    fn users(&self) -> Result<Vec<User>> {
+    fn each_user(&self, each: &mut dyn FnMut(User) -> Result<()>) -> Result<()> {
         let inner = self.lock();
-        let names =
-            rows(&inner.connection, "SELECT name FROM users ORDER BY name", &[], |row| user_name(row, 0))?;
-        let read = |name| read_user(&inner.connection, name).map_err(|e| broken(&e));
-        names.iter().filter_map(|name| read(name).transpose()).collect()
+        // Neither groups nor scopes can hold a newline.
+        let sql = "SELECT name, locked, created_at,
+                   (SELECT group_concat(name, char(10)) FROM
+                    (SELECT name FROM user_groups WHERE user = users.name ORDER BY name)),
+                   (SELECT group_concat(name, char(10)) FROM
+                    (SELECT name FROM user_scopes WHERE user = users.name ORDER BY name))
+                   FROM users ORDER BY name";
+        each_row(&inner.connection, sql, &[], &mut |row| each(user_of(row).map_err(|e| broken(&e))?))
     }
 
     fn key(&self, fingerprint: &Fingerprint) -> Result<Option<UserKey>> {
         let inner = self.lock();
-        let mut statement = inner
-            .connection
-            .prepare_cached(&format!("{SELECT_KEY} WHERE fingerprint = ?1"))
-            .map_err(|e| broken(&e))?;
+        let mut statement = inner.connection.prepare_cached(SELECT_ONE_KEY).map_err(|e| broken(&e))?;
         statement.query_row([&fingerprint.0[..]], user_key).optional().map_err(|e| broken(&e))
     }
 
-    fn keys(&self, user: Option<&UserName>) -> Result<Vec<UserKey>> {
+    fn each_key(&self, user: Option<&UserName>, each: &mut dyn FnMut(UserKey) -> Result<()>) -> Result<()> {
         let inner = self.lock();
+        let mut each = |row: &Row<'_>| each(user_key(row).map_err(|e| broken(&e))?);
         match user {
             Some(user) => {
                 let sql = format!("{SELECT_KEY} WHERE user = ?1 ORDER BY added_at, fingerprint");
-                rows(&inner.connection, &sql, &[&user.as_str()], user_key)
+                each_row(&inner.connection, &sql, &[&user.as_str()], &mut each)
             }
-            None => rows(
-                &inner.connection,
-                &format!("{SELECT_KEY} ORDER BY user, added_at, fingerprint"),
-                &[],
-                user_key,
-            ),
+            None => {
+                let sql = format!("{SELECT_KEY} ORDER BY user, added_at, fingerprint");
+                each_row(&inner.connection, &sql, &[], &mut each)
+            }
         }
+    }
+
+    fn keys_ending(&self, at: u64, most: u32) -> Result<(Vec<UserKey>, u64)> {
+        let inner = self.lock();
+        let sql = format!("{SELECT_KEY} WHERE expires_at < ?1 ORDER BY expires_at, fingerprint LIMIT ?2");
+        let first = rows(&inner.connection, &sql, &[&signed(at), &most], user_key)?;
+        let all =
+            count(&inner.connection, "SELECT count(*) FROM user_keys WHERE expires_at < ?1", &[&signed(at)])?;
+        Ok((first, all))
+    }
+
+    fn totals(&self) -> Result<Totals> {
+        let inner = self.lock();
+        Ok(Totals {
+            users: count(&inner.connection, "SELECT count(*) FROM users", &[])?,
+            keys: count(&inner.connection, "SELECT count(*) FROM user_keys", &[])?,
+        })
     }
 
     fn signing_keys(&self) -> Result<Vec<SigningKey>> {
@@ -200,10 +218,32 @@ impl Store for SqliteStore {
         inner.commits += 1;
         Ok(())
     }
+
+    fn enrol(
+        &self,
+        batch: &[Enrolment],
+        now: u64,
+        before_commit: &mut dyn FnMut(&[Enrolled]) -> Result<Then>,
+    ) -> Result<()> {
+        let mut inner = self.lock();
+        let transaction = inner
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|e| broken(&e))?;
+        let fates = enrol_all(&transaction, batch, now)?;
+        if before_commit(&fates)? == Then::RollBack {
+            return transaction.rollback().map_err(|e| broken(&e));
+        }
+        transaction.commit().map_err(|e| broken(&e))?;
+        inner.commits += 1;
+        Ok(())
+    }
 }
 
 const SELECT_KEY: &str = "SELECT fingerprint, user, algorithm, blob, comment, expires_at, origins, require_touch, \
                           require_verify, added_at, source FROM user_keys";
+const SELECT_ONE_KEY: &str = "SELECT fingerprint, user, algorithm, blob, comment, expires_at, origins, require_touch, \
+                              require_verify, added_at, source FROM user_keys WHERE fingerprint = ?1";
 
 fn apply_one(transaction: &Transaction<'_>, change: &Change) -> Result<()> {
     match change {
@@ -259,6 +299,116 @@ fn apply_one(transaction: &Transaction<'_>, change: &Change) -> Result<()> {
     }
 }
 
+/// In the order of the table: neighbours share their page.
+fn enrol_all(transaction: &Transaction<'_>, batch: &[Enrolment], now: u64) -> Result<Vec<Enrolled>> {
+    let mut order: Vec<(usize, &Enrolment)> = batch.iter().enumerate().collect();
+    order.sort_unstable_by_key(|(at, one)| (one.key.fingerprint, *at));
+    let mut fates = Vec::with_capacity(batch.len());
+    for (at, one) in order {
+        fates.push((at, enrol_one(transaction, one)?));
+    }
+    fates.sort_unstable_by_key(|(at, _)| *at);
+    let fates: Vec<_> = fates.into_iter().map(|(_, fate)| fate).collect();
+    let written =
+        batch.iter().zip(&fates).filter(|(_, fate)| matches!(fate.key, KeyFate::Added | KeyFate::Changed));
+    lift_revocations(transaction, &written.map(|(one, _)| one.key.fingerprint).collect(), now)?;
+    Ok(fates)
+}
+
+fn enrol_one(transaction: &Transaction<'_>, one: &Enrolment) -> Result<Enrolled> {
+    let key = &one.key;
+    let before = transaction
+        .prepare_cached(SELECT_ONE_KEY)
+        .and_then(|mut s| s.query_row([&key.fingerprint.0[..]], user_key).optional())
+        .map_err(|e| broken(&e))?;
+    let fate = match &before {
+        None => KeyFate::Added,
+        Some(old) if old.user != key.user => {
+            let fate = KeyFate::Taken(old.user.clone());
+            return Ok(Enrolled { key: fate, groups: vec![], scopes: vec![] });
+        }
+        Some(old) if same_conditions(old, key) => KeyFate::Unchanged,
+        Some(_) => KeyFate::Changed,
+    };
+    match fate {
+        KeyFate::Added => {
+            let sql =
+                "INSERT INTO users (name, locked, created_at) VALUES (?1, 0, ?2) ON CONFLICT DO NOTHING";
+            execute(transaction, sql, params![key.user.as_str(), signed(key.added_at)])?;
+            insert_key(transaction, key)?;
+        }
+        KeyFate::Changed => {
+            let sql = "UPDATE user_keys SET comment = ?2, expires_at = ?3, origins = ?4, require_touch = ?5,
+                       require_verify = ?6, source = ?7 WHERE fingerprint = ?1";
+            let values = params![
+                &key.fingerprint.0[..],
+                key.comment,
+                key.expires_at.map(signed),
+                key.from.join(","),
+                key.require_touch,
+                key.require_verify,
+                key.source,
+            ];
+            execute(transaction, sql, values)?;
+        }
+        KeyFate::Unchanged | KeyFate::Taken(_) => {}
+    }
+    Ok(Enrolled {
+        key: fate,
+        groups: join(
+            transaction,
+            "INSERT INTO user_groups (user, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            key,
+            &one.groups,
+        )?,
+        scopes: join(
+            transaction,
+            "INSERT INTO user_scopes (user, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            key,
+            &one.scopes,
+        )?,
+    })
+}
+
+fn same_conditions(a: &UserKey, b: &UserKey) -> bool {
+    (a.expires_at, &a.from, a.require_touch, a.require_verify)
+        == (b.expires_at, &b.from, b.require_touch, b.require_verify)
+}
+
+/// Gives what was not there before.
+fn join(transaction: &Transaction<'_>, sql: &str, key: &UserKey, names: &[String]) -> Result<Vec<String>> {
+    let mut new = Vec::new();
+    for name in names {
+        if execute(transaction, sql, params![key.user.as_str(), name])? == 1 {
+            new.push(name.clone());
+        }
+    }
+    Ok(new)
+}
+
+fn lift_revocations(transaction: &Transaction<'_>, keys: &HashSet<Fingerprint>, now: u64) -> Result<()> {
+    let sql = "SELECT kind, value, owner, issued_before, created_at, keep_until FROM revocations
+               WHERE kind = 'ssh_fp' AND keep_until > ?1";
+    let mut back = Vec::new();
+    each_row(transaction, sql, &[&signed(now)], &mut |row| {
+        let old = revocation(row).map_err(|e| broken(&e))?;
+        if let Revoked::SshKey { fingerprint, .. } = &old.what
+            && Fingerprint::parse(fingerprint).is_some_and(|f| keys.contains(&f))
+        {
+            back.push(old);
+        }
+        Ok(())
+    })?;
+    for old in back {
+        let Revoked::SshKey { user, .. } = &old.what else { continue };
+        let what = Revoked::Subject { sub: user.clone(), issued_before: now.saturating_sub(1) };
+        let new = StoredRevocation { what, created_at: now, keep_until: old.keep_until };
+        apply_one(transaction, &Change::Revoke(new))?;
+        apply_one(transaction, &Change::Lift(old.what))?;
+    }
+    Ok(())
+}
+
 fn add_key(transaction: &Transaction<'_>, key: &UserKey) -> Result<()> {
     let owner: Option<String> = transaction
         .prepare_cached("SELECT user FROM user_keys WHERE fingerprint = ?1")
@@ -269,6 +419,10 @@ fn add_key(transaction: &Transaction<'_>, key: &UserKey) -> Result<()> {
             .hint("one key, one user; remove it there first: seamless key remove"));
     }
     require_user(transaction, &key.user)?;
+    insert_key(transaction, key)
+}
+
+fn insert_key(transaction: &Transaction<'_>, key: &UserKey) -> Result<()> {
     let sql = "INSERT INTO user_keys (fingerprint, user, algorithm, blob, comment, expires_at, origins, require_touch,
                require_verify, added_at, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let values = params![
@@ -360,6 +514,20 @@ fn read_user(connection: &Connection, name: &UserName) -> rusqlite::Result<Optio
     }))
 }
 
+fn user_of(row: &Row<'_>) -> rusqlite::Result<User> {
+    let list = |column| -> rusqlite::Result<Vec<String>> {
+        let text: Option<String> = row.get(column)?;
+        Ok(text.map(|t| t.split('\n').map(str::to_owned).collect()).unwrap_or_default())
+    };
+    Ok(User {
+        name: user_name(row, 0)?,
+        locked: row.get(1)?,
+        groups: list(3)?,
+        scopes: list(4)?,
+        created_at: unsigned(row, 2)?,
+    })
+}
+
 fn user_key(row: &Row<'_>) -> rusqlite::Result<UserKey> {
     let origins: String = row.get(6)?;
     Ok(UserKey {
@@ -423,6 +591,26 @@ fn rows<T>(
     let mut statement = connection.prepare_cached(sql).map_err(|e| broken(&e))?;
     let list = statement.query_map(values, read).and_then(Iterator::collect);
     list.map_err(|e| broken(&e))
+}
+
+/// As [`rows`], without keeping them.
+fn each_row(
+    connection: &Connection,
+    sql: &str,
+    values: &[&dyn rusqlite::ToSql],
+    each: &mut dyn FnMut(&Row<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(sql).map_err(|e| broken(&e))?;
+    let mut rows = statement.query(values).map_err(|e| broken(&e))?;
+    while let Some(row) = rows.next().map_err(|e| broken(&e))? {
+        each(row)?;
+    }
+    Ok(())
+}
+
+fn count(connection: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<u64> {
+    let mut statement = connection.prepare_cached(sql).map_err(|e| broken(&e))?;
+    statement.query_row(values, |row| unsigned(row, 0)).map_err(|e| broken(&e))
 }
 
 fn execute(transaction: &Transaction<'_>, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<usize> {

@@ -1,5 +1,6 @@
 //! sshd: the drop-in that fences a realm's account, and the lines that bind a key to its forced command.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -415,25 +416,27 @@ fn address(text: &str) -> Option<String> {
     network.ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(|one| one.to_string()))
 }
 
-/// Writes `.ssh/authorized_keys` whole or not at all.
-pub fn write_authorized_keys(dir: &Path, text: &str) -> Result<()> {
+/// Writes `.ssh/authorized_keys` whole or not at all. `fill` writes the lines, of which there may be a million.
+pub fn write_authorized_keys(
+    dir: &Path,
+    fill: &mut dyn FnMut(&mut dyn std::io::Write) -> Result<()>,
+) -> Result<()> {
     let folder = dir.join(".ssh");
     // One that was there already may be open to others, and sshd then ignores the file.
     if folder.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
         files::set_mode(&folder, 0o700)?;
     }
     files::create_dir(&folder, 0o700)?;
-    files::write_atomic(&folder.join("authorized_keys"), text.as_bytes(), 0o600)
+    files::write_atomic_with(&folder.join("authorized_keys"), 0o600, fill)
 }
 
-/// `.ssh/authorized_keys` as it is; none where there is none.
-pub fn read_authorized_keys(dir: &Path) -> Result<Option<String>> {
+/// `.ssh/authorized_keys`, opened; none where there is none.
+pub fn open_authorized_keys(dir: &Path) -> Result<Option<File>> {
     let path = dir.join(".ssh/authorized_keys");
     if path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
         return Ok(None);
     }
-    files::read_small(&path, 256 * 1024 * 1024)
-        .map(|bytes| Some(String::from_utf8_lossy(&bytes).into_owned()))
+    files::open_regular(&path).map(Some)
 }
 
 /// Removes `.ssh/authorized_keys`.

@@ -74,7 +74,7 @@ fn adopt_here(context: &Context, dir: &Path, args: &Args, by_account: bool) -> R
         }
     });
     let adopted = adopt::adopt(dir, &name, &issuer, context.clock.clone())?;
-    hosting::after_change(&adopted.realm)?;
+    hosting::after_change(&adopted.realm, &context.sync_progress())?;
     for line in &adopted.left {
         warn(&format!("left behind: {line}"));
     }

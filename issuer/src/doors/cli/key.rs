@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::backends::store::Fingerprint;
+use crate::backends::store::{Fingerprint, KeyFate, UserKey};
 use crate::duration::Seconds;
 use crate::error::{Error, Result};
 use crate::names::UserName;
@@ -12,7 +12,7 @@ use crate::services::hosting;
 use crate::services::keys::{self, Conditions};
 
 use super::Context;
-use super::output::{confirm, dash, table, time};
+use super::output::{Listing, confirm, dash, time};
 use super::target::Entered;
 
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -91,13 +91,18 @@ pub(super) fn add(context: &Context, args: Add) -> Result<u8> {
         require_touch: args.require_touch,
         require_verify: args.require_verify,
     };
-    let new = keys::add(&realm, &user, &key, &conditions, "file")?;
-    hosting::after_change(&realm)?;
+    let fate = keys::add(&realm, &user, &key, &conditions, "file")?;
+    hosting::after_change(&realm, &context.sync_progress())?;
+    let new = fate == KeyFate::Added;
     let value = json!({"user": user.as_str(), "fingerprint": key.fingerprint.to_string(), "type": key.algorithm,
                        "expires_at": expires_at, "new": new});
     context.out.print(&value, || {
         let until = expires_at.map(|at| format!(", until {}", time(at))).unwrap_or_default();
-        let done = if new { "enrolled for" } else { "changed for" };
+        let done = match fate {
+            KeyFate::Added => "enrolled for",
+            KeyFate::Changed => "changed for",
+            KeyFate::Unchanged | KeyFate::Taken(_) => "there already, and unchanged, for",
+        };
         format!("{} {} is {done} {user}{until}", key.algorithm, key.fingerprint)
     });
     Ok(0)
@@ -113,38 +118,28 @@ fn list(context: &Context, args: List) -> Result<u8> {
     if let Some(user) = &user {
         crate::services::users::find(&realm, user)?;
     }
-    let list = keys::list(&realm, user.as_ref())?;
-    let value = list
-        .iter()
-        .map(|k| {
-            json!({"user": k.user.as_str(), "fingerprint": k.fingerprint.to_string(), "type": k.algorithm,
-                   "comment": k.comment, "added_at": k.added_at, "expires_at": k.expires_at, "from": k.from,
-                   "require_touch": k.require_touch, "require_verify": k.require_verify,
-                   "source": k.source})
-        })
-        .collect::<Value>();
-    context.out.print(&value, || {
-        if list.is_empty() {
-            return no_keys(&realm);
-        }
-        let row = |k: &crate::backends::store::UserKey| {
-            let state = match k.expires_at {
-                Some(at) if at <= realm.now() => "expired".to_owned(),
-                Some(at) => format!("until {}", time(at)),
-                None => "-".to_owned(),
-            };
-            vec![
-                k.user.to_string(),
-                k.fingerprint.to_string(),
-                k.algorithm.clone(),
-                state,
-                dash(&k.from.join(",")),
-                k.comment.clone(),
-            ]
-        };
-        table(&list.iter().map(row).collect::<Vec<_>>())
-    });
+    let now = realm.now();
+    let each = |listing: &mut Listing| {
+        keys::each(&realm, user.as_ref(), &mut |key| listing.item(|| value(&key), || row(&key, now)))
+    };
+    Listing::new(context.out).print(each, || no_keys(&realm))?;
     Ok(0)
+}
+
+fn value(k: &UserKey) -> Value {
+    json!({"user": k.user.as_str(), "fingerprint": k.fingerprint.to_string(), "type": k.algorithm,
+           "comment": k.comment, "added_at": k.added_at, "expires_at": k.expires_at, "from": k.from,
+           "require_touch": k.require_touch, "require_verify": k.require_verify, "source": k.source})
+}
+
+fn row(k: &UserKey, now: u64) -> Vec<String> {
+    let state = match k.expires_at {
+        Some(at) if at <= now => "expired".to_owned(),
+        Some(at) => format!("until {}", time(at)),
+        None => "-".to_owned(),
+    };
+    let from = dash(&k.from.join(","));
+    vec![k.user.to_string(), k.fingerprint.to_string(), k.algorithm.clone(), state, from, k.comment.clone()]
 }
 
 fn remove(context: &Context, args: Remove) -> Result<u8> {
@@ -160,7 +155,7 @@ fn remove(context: &Context, args: Remove) -> Result<u8> {
     };
     confirm(&format!("remove {fingerprint} and revoke its tokens"), args.yes)?;
     let user = keys::remove(&realm, fingerprint)?;
-    hosting::after_change(&realm)?;
+    hosting::after_change(&realm, &context.sync_progress())?;
     let value = json!({"user": user.as_str(), "fingerprint": fingerprint.to_string(), "removed": true});
     context.out.print(&value, || format!("{fingerprint} of {user} is removed, its tokens are revoked"));
     Ok(0)

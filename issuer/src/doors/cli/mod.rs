@@ -12,6 +12,7 @@ mod inspect;
 mod key;
 mod man;
 mod output;
+mod progress;
 mod realm;
 mod rules;
 mod serve;

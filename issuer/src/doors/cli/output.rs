@@ -1,6 +1,6 @@
 //! What the command line prints: text for people, JSON for programs, an error line and its hint.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
@@ -82,15 +82,22 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<()> {
 
 /// Columns aligned by spaces, without a border.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
+    rows_as_text(rows, &widths(rows))
+}
+
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<_> = (0..columns).map(width).collect();
+    (0..columns).map(width).collect()
+}
+
+fn rows_as_text(rows: &[Vec<String>], widths: &[usize]) -> String {
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
+        for (cell, width) in row.iter().zip(widths) {
             line.push_str(cell);
             line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 2));
         }
@@ -98,6 +105,130 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Standard output for what is too long to be held. Once its reader has gone away it takes everything and writes
+/// nothing: that is no error of ours.
+pub(super) struct Stream {
+    out: BufWriter<io::Stdout>,
+    gone: bool,
+}
+
+impl Stream {
+    pub(super) fn new() -> Self {
+        Self { out: BufWriter::with_capacity(64 * 1024, io::stdout()), gone: false }
+    }
+
+    fn unless_gone<T>(&mut self, done: io::Result<T>, instead: T) -> io::Result<T> {
+        match done {
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+                self.gone = true;
+                Ok(instead)
+            }
+            done => done,
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.gone {
+            return Ok(bytes.len());
+        }
+        let done = self.out.write(bytes);
+        self.unless_gone(done, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.gone {
+            return Ok(());
+        }
+        let done = self.out.flush();
+        self.unless_gone(done, ())
+    }
+}
+
+/// A table or a JSON array that is printed while it is read.
+pub(super) struct Listing {
+    out: Stream,
+    json: bool,
+    items: u64,
+    /// The first rows, which say how wide the columns are for all.
+    first: Vec<Vec<String>>,
+    widths: Option<Vec<usize>>,
+}
+
+impl Listing {
+    const FIRST: usize = 1000;
+
+    pub(super) fn new(out: Out) -> Self {
+        Self { out: Stream::new(), json: out.json, items: 0, first: Vec::new(), widths: None }
+    }
+
+    /// Prints what `each` hands in, or what `empty` says where there is nothing.
+    pub(super) fn print(
+        mut self,
+        each: impl FnOnce(&mut Self) -> Result<()>,
+        empty: impl FnOnce() -> String,
+    ) -> Result<()> {
+        let read = each(&mut self);
+        if self.out.gone {
+            return Ok(());
+        }
+        if read.is_ok() && self.items == 0 && !self.json {
+            self.text(&format!("{}\n", empty()))?;
+        }
+        self.rows()?;
+        read?;
+        if self.json {
+            self.text(if self.items == 0 { "[]\n" } else { "]\n" })?;
+        }
+        self.out.flush().map_err(|e| Self::failed(&e))
+    }
+
+    /// One item, in the form that was asked for.
+    pub(super) fn item(
+        &mut self,
+        value: impl FnOnce() -> Value,
+        row: impl FnOnce() -> Vec<String>,
+    ) -> Result<()> {
+        if self.out.gone {
+            return Err(Error::failed("nobody reads this"));
+        }
+        self.items += 1;
+        if self.json {
+            let before = if self.items == 1 { '[' } else { ',' };
+            return self.text(&format!("{before}{}", value()));
+        }
+        self.first.push(row());
+        if self.widths.is_some() || self.first.len() >= Self::FIRST { self.rows() } else { Ok(()) }
+    }
+
+    /// The head of a table.
+    pub(super) fn head(&mut self, names: &[&str]) {
+        if !self.json {
+            self.first.push(names.iter().map(ToString::to_string).collect());
+        }
+    }
+
+    fn rows(&mut self) -> Result<()> {
+        // A head alone is no table.
+        if self.items == 0 {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.first);
+        let widths = self.widths.get_or_insert_with(|| widths(&rows));
+        let text = rows_as_text(&rows, widths);
+        self.text(&text)
+    }
+
+    fn text(&mut self, text: &str) -> Result<()> {
+        self.out.write_all(text.as_bytes()).map_err(|e| Self::failed(&e))
+    }
+
+    fn failed(e: &io::Error) -> Error {
+        Error::failed(format!("can't write to standard output: {e}"))
+    }
 }
 
 /// A time as people read it: RFC 3339 in UTC.

@@ -8,7 +8,7 @@ use crate::backends::store::KeyState;
 use crate::error::Result;
 use crate::realm::{Access, Realm};
 use crate::services::mint::format_name;
-use crate::services::{hosting, keys, signing, users};
+use crate::services::{hosting, keys, signing};
 
 use super::output::{dash, table};
 use super::target::{Entered, data_dir};
@@ -107,6 +107,7 @@ fn describe(realm: &Realm) -> Result<Value> {
     let signing = signing::list(realm)?;
     let active: Vec<_> =
         signing.iter().filter(|k| k.state == KeyState::Active).map(|k| k.algorithm.as_str()).collect();
+    let totals = keys::totals(realm)?;
     Ok(json!({
         "realm": realm.name.as_str(),
         "dir": realm.dir,
@@ -114,8 +115,8 @@ fn describe(realm: &Realm) -> Result<Value> {
         "default_format": format_name(realm.config.tokens.default_format),
         "default_audience": realm.config.default_audience(),
         "audiences": realm.config.audiences.keys().collect::<Vec<_>>(),
-        "users": users::list(realm)?.len(),
-        "keys": keys::list(realm, None)?.len(),
+        "users": totals.users,
+        "keys": totals.keys,
         "signing_keys": active,
     }))
 }

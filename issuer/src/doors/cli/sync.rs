@@ -6,11 +6,12 @@ use serde_json::json;
 
 use crate::config::KeysBy;
 use crate::error::Result;
+use crate::progress::Unseen;
 use crate::realm::{Access, Realm};
 use crate::services::hosting;
 
 use super::Context;
-use super::output::notes;
+use super::output::{Stream, notes};
 use super::target::{Entered, Place, is_root};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -33,11 +34,11 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         Entered::Elsewhere(code) => return Ok(code),
     };
     if args.dry_run {
-        super::output::write_out(&hosting::authorized_keys(&realm)?);
+        hosting::authorized_keys(&realm, &mut Stream::new(), &Unseen)?;
         return Ok(0);
     }
     let by_command = realm.config.sshd.keys == KeysBy::Command;
-    let lines = hosting::write_keys(&realm)?;
+    let lines = hosting::write_keys(&realm, &context.sync_progress())?;
     let value = json!({"realm": realm.name.as_str(), "keys": lines, "by": if by_command { "command" } else { "file" }});
     context.out.print(&value, || {
         if by_command {

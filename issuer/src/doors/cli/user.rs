@@ -9,7 +9,7 @@ use crate::realm::{Access, Realm};
 use crate::services::{hosting, users};
 
 use super::Context;
-use super::output::{confirm, dash, table, time};
+use super::output::{Listing, confirm, dash, time};
 use super::target::Entered;
 
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -80,7 +80,7 @@ pub(super) fn remove(context: &Context, args: Remove) -> Result<u8> {
     users::find(&realm, &user)?;
     confirm(&format!("remove {user} with all keys and revoke its tokens"), args.yes)?;
     let keys = users::remove(&realm, &user)?;
-    hosting::after_change(&realm)?;
+    hosting::after_change(&realm, &context.sync_progress())?;
     let value = json!({"user": user.as_str(), "removed": true, "keys": keys});
     context
         .out
@@ -94,27 +94,26 @@ fn list(context: &Context, realm: Option<&str>) -> Result<u8> {
         Entered::Here(realm) => realm,
         Entered::Elsewhere(code) => return Ok(code),
     };
-    let list = users::list(&realm)?;
-    context.out.print(&list.iter().map(json).collect::<Value>(), || {
-        if list.is_empty() {
-            return format!(
-                "no users yet; a user is made with its first key: seamless add {} KEY.pub --user NAME",
-                realm.name
-            );
-        }
-        let row = |u: &User| {
-            let state = if u.locked { "locked" } else { "active" };
-            vec![
-                u.name.to_string(),
-                state.to_owned(),
-                time(u.created_at),
-                dash(&u.groups.join(",")),
-                dash(&u.scopes.join(",")),
-            ]
-        };
-        let head = ["user", "state", "since", "groups", "scopes"].map(str::to_owned).to_vec();
-        table(&std::iter::once(head).chain(list.iter().map(row)).collect::<Vec<_>>())
-    });
+    let row = |u: &User| {
+        let state = if u.locked { "locked" } else { "active" };
+        vec![
+            u.name.to_string(),
+            state.to_owned(),
+            time(u.created_at),
+            dash(&u.groups.join(",")),
+            dash(&u.scopes.join(",")),
+        ]
+    };
+    let each = |listing: &mut Listing| {
+        listing.head(&["user", "state", "since", "groups", "scopes"]);
+        users::each(&realm, &mut |user| listing.item(|| json(&user), || row(&user)))
+    };
+    Listing::new(context.out).print(each, || {
+        format!(
+            "no users yet; a user is made with its first key: seamless add {} KEY.pub --user NAME",
+            realm.name
+        )
+    })?;
     Ok(0)
 }
 

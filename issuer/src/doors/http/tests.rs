@@ -17,8 +17,8 @@ use super::*;
 use crate::backends::audit::AuditLog;
 use crate::backends::files;
 use crate::backends::store::{
-    Change, Fingerprint, KeyState, Revoked, SigningAlgorithm, SigningKey, Store, StoredRevocation, User,
-    UserKey,
+    Change, Enrolled, Enrolment, Fingerprint, KeyState, Revoked, SigningAlgorithm, SigningKey, Store,
+    StoredRevocation, Then, Totals, User, UserKey,
 };
 use crate::clock::FixedClock;
 use crate::config::Config;
@@ -62,14 +62,20 @@ impl Store for Shelf {
     fn user(&self, _: &UserName) -> Result<Option<User>> {
         Ok(None)
     }
-    fn users(&self) -> Result<Vec<User>> {
-        Ok(vec![])
+    fn each_user(&self, _: &mut dyn FnMut(User) -> Result<()>) -> Result<()> {
+        Ok(())
     }
     fn key(&self, _: &Fingerprint) -> Result<Option<UserKey>> {
         Ok(None)
     }
-    fn keys(&self, _: Option<&UserName>) -> Result<Vec<UserKey>> {
-        Ok(vec![])
+    fn each_key(&self, _: Option<&UserName>, _: &mut dyn FnMut(UserKey) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+    fn keys_ending(&self, _: u64, _: u32) -> Result<(Vec<UserKey>, u64)> {
+        Ok((vec![], 0))
+    }
+    fn totals(&self) -> Result<Totals> {
+        Ok(Totals { users: 0, keys: 0 })
     }
     fn signing_keys(&self) -> Result<Vec<SigningKey>> {
         self.read(|c| c.keys.clone())
@@ -81,6 +87,9 @@ impl Store for Shelf {
         self.read(|c| c.version)
     }
     fn apply(&self, _: &[Change], _: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        Err(Error::internal("this store is for reading"))
+    }
+    fn enrol(&self, _: &[Enrolment], _: u64, _: &mut dyn FnMut(&[Enrolled]) -> Result<Then>) -> Result<()> {
         Err(Error::internal("this store is for reading"))
     }
 }
