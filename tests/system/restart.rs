@@ -19,7 +19,7 @@ use seamless_tests::realm;
 use seamless_tests::serve::{Served, command};
 use seamless_tests::skip::skip;
 
-/// Clients that ask without a pause, half of them on connections that they keep.
+/// Clients that ask again and again, half of them on connections that they keep; of these half rest between.
 struct Load {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
@@ -32,7 +32,8 @@ impl Load {
         let clients = (0..8)
             .map(|number| {
                 let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
-                std::thread::spawn(move || client(address, number % 2 == 0, &stop, &answers))
+                let rest = Duration::from_millis(if number % 4 == 0 { 20 } else { 0 });
+                std::thread::spawn(move || client(address, number % 2 == 0, rest, &stop, &answers))
             })
             .collect();
         Self { stop, answers, clients }
@@ -55,10 +56,17 @@ impl Load {
     }
 }
 
-fn client(address: SocketAddr, keeps: bool, stop: &AtomicBool, answers: &AtomicU64) -> Vec<String> {
+fn client(
+    address: SocketAddr,
+    keeps: bool,
+    rest: Duration,
+    stop: &AtomicBool,
+    answers: &AtomicU64,
+) -> Vec<String> {
     let mut failures = Vec::new();
     let mut kept: Option<TcpStream> = None;
     while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(rest);
         let ask = |stream: &mut TcpStream| -> std::io::Result<String> {
             let close = if keeps { "" } else { "Connection: close\r\n" };
             stream
