@@ -438,7 +438,7 @@ leeway = "5s"
 [serve]
 # Where `seamless serve` listens; --ssh and --http come before these.
 # ssh = "127.0.0.1:2222"
-# http = "127.0.0.1:8080"        # or "unix:/run/seamless/{realm}.sock", or a list of them
+# http = "127.0.0.1:8080"        # or "unix:/run/seamless/{realm}/http.sock", or a list of them
 # tls_cert = "/etc/seamless/fullchain.pem"  # where there is no proxy; read again when it changes, and on SIGHUP
 # tls_key = "/etc/seamless/privkey.pem"
 # behind_proxy = ["10.0.0.0/8"]  # the proxies in front of it, whose X-Forwarded-For counts

@@ -506,7 +506,12 @@ impl<'a> List<'a> {
     }
 
     fn fence(&mut self, realm: &Realm, account: &Account, facts: &Facts) {
-        let sync = self.call("sync", "");
+        let shut = facts.expires.is_some_and(|days| days.saturating_mul(86_400) <= realm.now());
+        // One call mends all of it.
+        let sync = self.call(if shut { "realm open" } else { "sync" }, "");
+        if shut {
+            self.error(format!("the account {} is shut: sshd lets nobody in", account.name), sync.clone());
+        }
         let wanted = self
             .around
             .binary
@@ -682,7 +687,8 @@ mod tests {
             settings.retain(|(k, _)| k != "pubkeyacceptedalgorithms");
             settings.push(("pubkeyacceptedalgorithms".into(), "ssh-ed25519".into()));
             settings.push(("permituserenvironment".into(), "no".into()));
-            let facts = Facts { settings: Ok(settings), drop_in: Some(drop_in), earlier: vec![] };
+            let facts =
+                Facts { settings: Ok(settings), drop_in: Some(drop_in), earlier: vec![], expires: None };
             Surroundings { account: Some(account), sshd: Some(facts), ..self.around(&unreachable) }
         }
 
@@ -987,6 +993,12 @@ mod tests {
             Severity::Error,
             "told nothing",
             "sudo seamless sync corp",
+        );
+        only(
+            around(&|a| a.sshd.as_mut().unwrap().expires = Some(1)),
+            Severity::Error,
+            "the account corp is shut",
+            "sudo seamless realm open corp",
         );
         only(
             around(&|a| a.sshd.as_mut().unwrap().drop_in = Some(String::new())),

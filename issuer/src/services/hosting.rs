@@ -18,7 +18,7 @@ use crate::services::doctor::Surroundings;
 use crate::services::keys;
 
 pub use crate::backends::system::accounts::Account;
-pub use crate::backends::system::reexec::{EachLine, WORD as ENTER, become_account, enter, entered};
+pub use crate::backends::system::reexec::{WORD as ENTER, become_account, enter, entered};
 pub use crate::backends::system::sshd::{DEFAULT_CONFIG as SSHD_CONFIG, FORCED};
 
 /// What an exit code came with: what the administrator should know.
@@ -80,16 +80,6 @@ pub fn own_account_name() -> Option<String> {
 /// Runs this program as the account and gives its exit code.
 pub fn as_account(account: &Account, arguments: &[OsString], stdin: Option<&[u8]>) -> Result<u8> {
     reexec::as_account(account, arguments, stdin)
-}
-
-/// As [`as_account`], with a file as its standard input and its lines handed to `line`.
-pub fn as_account_with(
-    account: &Account,
-    arguments: &[OsString],
-    stdin: Option<std::fs::File>,
-    line: Option<EachLine<'_>>,
-) -> Result<u8> {
-    reexec::as_account_with(account, arguments, stdin, line)
 }
 
 /// Makes a realm's account: sshd's fence, the account, then `fill` as the account. What was begun is undone on
@@ -174,6 +164,14 @@ pub fn refresh_fence(account: &Account, sshd_config: &Path) -> Result<Notes> {
     sshd::install(&sshd::SshdPaths::with_config(sshd_config), &drop_in)
 }
 
+/// As root: opens a realm's account again that the package's purge has shut, behind its fence.
+pub fn reopen(account: &Account, sshd_config: &Path) -> Result<Notes> {
+    accounts::check_realm(account)?;
+    let notes = refresh_fence(account, sshd_config)?;
+    accounts::open(account)?;
+    Ok(notes)
+}
+
 /// After a change to keys: a realm that is an account's home brings its file up to date by itself.
 pub fn after_change(realm: &Realm, progress: &dyn Progress) -> Result<()> {
     if own_home().as_deref() == Some(realm.dir.as_path()) {
@@ -235,7 +233,8 @@ pub fn facts(account: &Account, sshd_config: &Path) -> Result<Option<Vec<u8>>> {
     if !accounts::is_realm_home(account) {
         return Ok(None);
     }
-    let facts = sshd::Facts::find(&sshd::SshdPaths::with_config(sshd_config), &account.name.parse()?);
+    let facts =
+        sshd::Facts::find(&sshd::SshdPaths::with_config(sshd_config), &account.name.parse()?, account);
     serde_json::to_vec(&facts).map(Some).map_err(|e| Error::internal(format!("what sshd says: {e}")))
 }
 

@@ -12,7 +12,6 @@ pub(crate) mod fixture;
 pub mod health;
 pub mod host_key;
 pub mod hosting;
-pub mod import;
 pub mod init;
 pub mod keys;
 pub mod mint;

@@ -157,8 +157,9 @@ const LAST_SESSIONS: Duration = Duration::from_secs(3);
 /// certificate, also while the drop-in is gone and the account is not yet. What goes on running as it is named.
 pub fn close(account: &Account) -> Result<()> {
     check_realm(account)?;
-    let expire = |date: &str| tool("usermod", ["--expiredate", date, account.name.as_str()]).map(drop);
-    expire("1")?;
+    // It may be shut already, and then its fence may be gone.
+    let before = expires(account)?.map(|days| days.to_string()).unwrap_or_default();
+    expire(account, "1")?;
     let begun = Instant::now();
     let mut running = processes(account.uid);
     while !running.is_empty() && begun.elapsed() < LAST_SESSIONS {
@@ -168,12 +169,28 @@ pub fn close(account: &Account) -> Result<()> {
     if running.is_empty() {
         return Ok(());
     }
-    expire("")?;
+    expire(account, &before)?;
     let list = running.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
     Err(Error::failed(format!("processes still run as {}: {list}", account.name)).hint(format!(
         "nothing was changed; end them and repeat: systemctl disable --now seamless@{}; kill {list}",
         account.name
     )))
+}
+
+/// Lets sshd in to an account again that was shut by [`close`] or by the package's purge. Its fence must hold by then.
+pub fn open(account: &Account) -> Result<()> {
+    check_realm(account)?;
+    expire(account, "")
+}
+
+/// The day that the account ends, in days since 1970: from then on sshd lets nobody in. Takes root.
+pub fn expires(account: &Account) -> Result<Option<u64>> {
+    let entry = tool("getent", ["shadow", account.name.as_str()])?;
+    Ok(entry.trim_end().split(':').nth(7).and_then(|days| days.parse().ok()))
+}
+
+fn expire(account: &Account, date: &str) -> Result<()> {
+    tool("usermod", ["--expiredate", date, account.name.as_str()]).map(drop)
 }
 
 /// Removes a closed realm's account and its home, the account last.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::accounts::{self, Account};
 use super::fence::{self, Gap};
 use super::{bare, find_tool, matches};
 use crate::backends::files;
@@ -55,16 +56,19 @@ pub struct Facts {
     pub drop_in: Option<String>,
     /// [`earlier_blocks`].
     pub earlier: Vec<PathBuf>,
+    /// The day that the account ends, in days since 1970.
+    pub expires: Option<u64>,
 }
 
 impl Facts {
     /// Asks sshd. Takes root.
     #[must_use]
-    pub fn find(paths: &SshdPaths, realm: &RealmName) -> Self {
+    pub fn find(paths: &SshdPaths, realm: &RealmName, account: &Account) -> Self {
         Self {
             settings: effective(paths, realm).map_err(|e| e.message().to_owned()),
             drop_in: drop_in_text(paths, realm).unwrap_or_default(),
             earlier: earlier_blocks(paths, realm),
+            expires: accounts::expires(account).unwrap_or_default(),
         }
     }
 }

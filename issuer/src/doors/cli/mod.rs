@@ -7,7 +7,6 @@ mod completions;
 mod delete;
 mod doctor;
 mod explain;
-mod import;
 mod init;
 mod inspect;
 mod key;

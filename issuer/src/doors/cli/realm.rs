@@ -27,6 +27,8 @@ pub(super) enum Command {
     },
     /// Write what sshd reads: authorized_keys and the drop-in
     Sync(sync::Args),
+    /// Open a realm's account again that was shut when the package was purged
+    Open(sync::Open),
     /// Delete a realm with everything in it
     Delete(delete::Args),
     /// Turn a realm of the Python seamless into one of ours
@@ -39,6 +41,7 @@ pub(super) fn run(context: &Context, command: Command) -> Result<u8> {
         Command::List => list(context),
         Command::Show { realm } => show(context, realm.as_deref()),
         Command::Sync(args) => sync::run(context, args),
+        Command::Open(args) => sync::open(context, args),
         Command::Delete(args) => delete::run(context, args),
         Command::Adopt(args) => adopt::run(context, args),
     }

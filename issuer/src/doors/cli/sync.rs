@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::config::KeysBy;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::Unseen;
 use crate::realm::{Access, Realm};
 use crate::services::hosting;
@@ -47,6 +47,39 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
             format!("{lines} line{} for sshd", if lines == 1 { "" } else { "s" })
         }
     });
+    Ok(0)
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Open {
+    /// The realm
+    realm: Option<String>,
+    /// The configuration file of the sshd that serves the realm
+    #[arg(long, value_name = "FILE", default_value = hosting::SSHD_CONFIG, hide_short_help = true)]
+    sshd_config: PathBuf,
+}
+
+/// As the account: the keys, as `sync`. Then as root: the fence, and last the account.
+pub(super) fn open(context: &Context, args: Open) -> Result<u8> {
+    let place = context.place(args.realm.as_deref())?;
+    let Place::Account(account) = &place else {
+        if context.target.realm_home.is_none() {
+            return Err(Error::usage(format!("{} is no account's home", place.dir().display()))
+                .hint("only a realm that is a Unix account is ever shut"));
+        }
+        let realm = Realm::open(place.dir(), Access::Read, context.clock.clone())?;
+        return hosting::write_keys(&realm, &context.sync_progress()).map(|_| 0);
+    };
+    if !is_root() {
+        return Err(Error::usage(format!("opening the account {} takes root", account.name))
+            .hint(format!("sudo seamless realm open {}", account.name)));
+    }
+    if let Some(code) = context.elsewhere(&place, None)?.filter(|code| *code != 0) {
+        return Ok(code);
+    }
+    notes(hosting::reopen(account, &args.sshd_config)?);
+    let value = json!({"realm": account.name, "open": true});
+    context.out.print(&value, || format!("the realm {} is open", account.name));
     Ok(0)
 }
 
