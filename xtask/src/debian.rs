@@ -20,10 +20,22 @@ const NEEDED: [(&str, &str); 10] = [
     ("chromedriver", "chromium-driver"),
 ];
 
+/// What makes and judges a package.
+const FOR_PACKAGE: [(&str, &str); 2] = [("debootstrap", "debootstrap"), ("lintian", "lintian")];
+
 /// Installs what is missing, without starting any service.
 pub fn install(log: &mut Log) -> Result {
+    install_missing(&NEEDED, log)
+}
+
+/// Installs what the stage `package` needs besides.
+pub fn install_for_package(log: &mut Log) -> Result {
+    install_missing(&FOR_PACKAGE, log)
+}
+
+fn install_missing(programs: &[(&str, &str)], log: &mut Log) -> Result {
     let missing: Vec<&str> =
-        NEEDED.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+        programs.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
     install_packages(&missing, log)
 }
 

@@ -5,6 +5,7 @@ mod conformance;
 mod count;
 mod debian;
 mod deny;
+mod dist;
 mod fuzz;
 mod keys;
 mod machine;
@@ -12,6 +13,7 @@ mod npm;
 mod outcome;
 mod powerset;
 mod process;
+mod remap;
 mod stages;
 mod static_build;
 #[path = "../../tests/support/keys.rs"]
@@ -33,7 +35,10 @@ usage: cargo xtask COMMAND
                      public keys without private halves, on standard output
   wasm [--check-reproducible]
                      the npm package, the Envoy filter and the edge examples, into dist/
-  build-static       the static release build, into target/static/
+  dist [--profile dist|release] [--deb-version VERSION]
+                     the Debian package, into dist/; profile dist, with LTO over all of it, is what is released
+  build-static [dist|release]
+                     the static program in that package, into target/static/
 
 what is downloaded is kept in $SEAMLESS_TOOLS (default: $XDG_CACHE_HOME/seamless-tools)";
 
@@ -46,7 +51,8 @@ fn main() -> ExitCode {
         ["fuzz", minutes] => fuzz::fuzz(minutes),
         ["keys", rest @ ..] => keys::keys(rest),
         ["wasm", rest @ ..] => wasm::command(rest),
-        ["build-static"] => static_build::build().map(|path| println!("{}", path.display())),
+        ["dist", rest @ ..] => dist::command(rest),
+        ["build-static", rest @ ..] => static_build::command(rest),
         // Started by `bench`: a small process of its own, so that no larger child hides the one measured.
         ["peak-memory", command @ ..] => bench::process::print_peak_memory(command),
         [] | ["help" | "--help" | "-h"] => {

@@ -7,7 +7,8 @@ use std::time::Instant;
 use crate::count::Counts;
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, find, output};
-use crate::{conformance, debian, deny, fuzz, npm, powerset, tools, wasm};
+use crate::static_build::{self, Profile};
+use crate::{conformance, debian, deny, dist, fuzz, npm, powerset, tools, wasm};
 
 /// A stage: its name for `--only`, and what it does.
 struct Stage {
@@ -35,13 +36,14 @@ const STAGES: &[Stage] = &[
     Stage { name: "npm", run: npm },
     Stage { name: "conformance", run: conformance },
     Stage { name: "openssh", run: openssh },
+    Stage { name: "package", run: package },
     Stage { name: "cli", run: cli },
     Stage { name: "readme", run: readme },
     Stage { name: "fuzz-corpus", run: fuzz_corpus },
 ];
 
 /// Modules of the system tests that are stages of their own.
-const OWN_STAGE: [&str; 3] = ["openssh", "cli", "readme"];
+const OWN_STAGE: [&str; 4] = ["openssh", "package", "cli", "readme"];
 
 /// Where things are.
 pub struct Workspace {
@@ -287,6 +289,28 @@ fn openssh(context: &Context, log: &mut Log) -> Result<End> {
     context.system_tests(log, &["openssh::".to_owned()])
 }
 
+fn package(context: &Context, log: &mut Log) -> Result<End> {
+    if !context.system {
+        return Ok(End::Skipped("needs root, and --system or CI=true".to_owned()));
+    }
+    debian::install_for_package(log)?;
+    let debian = tools::debian(&tools::folder()?, log)?;
+    let folder = context.space.target.join("deb");
+    let this = dist::build(&context.space, Profile::Release, None, &folder.join("this"), log)?;
+    // The same program as an upgrade to it.
+    let next = dist::build(&context.space, Profile::Release, Some("99.0-1"), &folder.join("next"), log)?;
+    let image = folder.join("image");
+    dist::image(&static_build::place(&context.space, Profile::Release), &image)?;
+    let made = [
+        ("SEAMLESS_IMAGE", image),
+        ("SEAMLESS_DEBIAN", debian),
+        ("SEAMLESS_DEB", this.path.clone()),
+        ("SEAMLESS_NEXT_DEB", next.path),
+    ];
+    context.system_tests_with(log, &["package::".to_owned()], &made)?;
+    Ok(End::Done(this.describe()))
+}
+
 fn cli(context: &Context, log: &mut Log) -> Result<End> {
     context.system_tests(log, &["cli::".to_owned()])
 }
@@ -354,6 +378,10 @@ impl Context {
 
     /// Runs the one binary of system tests. With plain `cargo test`, since its tests share servers.
     fn system_tests(&self, log: &mut Log, filters: &[String]) -> Result<End> {
+        self.system_tests_with(log, filters, &[])
+    }
+
+    fn system_tests_with(&self, log: &mut Log, filters: &[String], made: &[(&str, PathBuf)]) -> Result<End> {
         if self.system {
             debian::install(log)?;
         }
@@ -378,6 +406,7 @@ impl Context {
             )
             .env("SEAMLESS_LINES", self.space.target.join("conformance/lines"))
             .env("SEAMLESS_SKIPS", self.skips_file());
+        command.envs(made.iter().map(|(name, path)| (name, path)));
         // A test without its peer says so; in CI it fails.
         for (name, found) in found {
             match found {

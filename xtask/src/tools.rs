@@ -97,6 +97,49 @@ pub fn cargo_install(tools: &Path, package: &str, version: &str, log: &mut Log) 
     Ok(program)
 }
 
+/// An archive of a small Debian with systemd and sshd, made by debootstrap from where this machine's own packages are.
+pub fn debian(tools: &Path, log: &mut Log) -> Result<PathBuf> {
+    // The number changes with what is in it.
+    let archive = tools.join(format!("debian-{DEBIAN}-{}-1.tar.gz", std::env::consts::ARCH));
+    if archive.is_file() {
+        return Ok(archive);
+    }
+    let work = tools.join("debian");
+    let root = work.join("root");
+    let _ = std::fs::remove_dir_all(&work);
+    std::fs::create_dir_all(&work).doing(format_args!("make {}", work.display()))?;
+    let debootstrap =
+        find("debootstrap").ok_or_else(|| Failure::new("debootstrap is not installed, as root: apt-get"))?;
+    let mut command = Command::new(debootstrap);
+    command
+        .args(["--variant=minbase", "--include=openssh-server,systemd,systemd-sysv,sudo"])
+        .arg(DEBIAN)
+        .arg(&root)
+        .args(mirror());
+    log.run(&mut command)?;
+    for waste in ["var/cache/apt", "var/lib/apt/lists", "usr/share/locale"] {
+        let _ = std::fs::remove_dir_all(root.join(waste));
+    }
+    let whole = work.join("whole.tar.gz");
+    let mut tar = Command::new("tar");
+    log.run(tar.arg("-czpf").arg(&whole).args(["--numeric-owner", "-C"]).arg(&root).arg("."))?;
+    std::fs::rename(&whole, &archive).doing(format_args!("write {}", archive.display()))?;
+    let _ = std::fs::remove_dir_all(&work);
+    Ok(archive)
+}
+
+/// The release that the package is tried in: the oldest that it is for.
+const DEBIAN: &str = "bookworm";
+
+/// Where this machine has its Debian packages from; debootstrap's own choice where apt does not say.
+fn mirror() -> Option<String> {
+    let mut apt = Command::new("apt-get");
+    apt.args(["indextargets", "--format", "$(CODENAME) $(LABEL) $(REPO_URI)", "Created-By: Packages"]);
+    let lines = output(&mut apt).unwrap_or_default();
+    let ours = |line: &str| Some(line.strip_prefix(DEBIAN)?.strip_prefix(" Debian ")?.to_owned());
+    lines.lines().find_map(ours)
+}
+
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).doing(format_args!("read {}", path.display()))
 }

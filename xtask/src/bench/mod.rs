@@ -70,8 +70,10 @@ pub fn bench(args: &[&str]) -> Result {
     )
     .map_err(|failure| Failure::new(format!("{failure}\n{}", log.tail(40))))?;
     let ordinary = space.target.join("release/seamless");
-    let fixed =
-        static_build::build().map_err(|failure| notes.push(format!("no static build: {failure}"))).ok();
+    let fixed = static_build::build(static_build::Profile::Dist)
+        .map(|built| built.binary)
+        .map_err(|failure| notes.push(format!("no static build: {failure}")))
+        .ok();
     let python = tools::python(&tools::folder()?, &space.root.join("tests/peers"), &mut log)
         .map_err(|failure| notes.push(format!("no Python peer: {failure}")))
         .ok();

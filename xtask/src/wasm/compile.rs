@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::outcome::{Doing, Failure, Result};
-use crate::process::{Log, cargo, output};
+use crate::process::{Log, cargo};
+use crate::remap;
 
 /// What all of them are built for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
@@ -77,22 +78,13 @@ impl Compiler {
                 .current_dir(root)
                 .env("CARGO_TARGET_DIR", host_target),
         )?;
-        let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]).current_dir(root))?;
-        let home = std::env::var("CARGO_HOME")
-            .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
-            .doing("find cargo's home")?;
-        // No path of the machine that built it: the same bytes everywhere.
-        let remap = |from: &str, to: &str| format!("--remap-path-prefix={from}={to}");
-        let flags = [
+        let mut flags = vec![
             "-Ctarget-feature=+simd128".to_owned(),
             // No call of ours nests deep, and what is reserved for the stack is memory of every instance.
             "-Clink-arg=-zstack-size=131072".to_owned(),
-            remap(&home, "/cargo"),
-            remap(sysroot.trim(), "/rust"),
-            remap(&target.display().to_string(), "/target"),
-            remap(&root.display().to_string(), "/seamless"),
-        ]
-        .join("\u{1f}");
+        ];
+        flags.extend(remap::rustc(root, target)?);
+        let flags = flags.join("\u{1f}");
         let bindgen = host_target.join("debug/xtask-wasm");
         Ok(Self { root: root.into(), target: target.into(), node, npm, bindgen, flags })
     }
