@@ -12,6 +12,7 @@ mod itsdangerous;
 mod jwt_peers;
 mod nginx;
 mod openssh;
+mod package;
 mod readme;
 mod restart;
 mod workers;
