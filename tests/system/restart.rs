@@ -4,14 +4,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use seamless_tests::home::{ED25519, Home};
 use seamless_tests::http::{Http, free_port, get_unix};
 use seamless_tests::process::{Running, run};
@@ -19,7 +19,7 @@ use seamless_tests::realm;
 use seamless_tests::serve::{Served, command};
 use seamless_tests::skip::skip;
 
-/// Clients that ask without a pause, half of them on connections that they keep.
+/// Clients that ask again and again, half of them on connections that they keep; of these half rest between.
 struct Load {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
@@ -32,7 +32,8 @@ impl Load {
         let clients = (0..8)
             .map(|number| {
                 let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
-                std::thread::spawn(move || client(address, number % 2 == 0, &stop, &answers))
+                let rest = Duration::from_millis(if number % 4 == 0 { 20 } else { 0 });
+                std::thread::spawn(move || client(address, number % 2 == 0, rest, &stop, &answers))
             })
             .collect();
         Self { stop, answers, clients }
@@ -55,10 +56,17 @@ impl Load {
     }
 }
 
-fn client(address: SocketAddr, keeps: bool, stop: &AtomicBool, answers: &AtomicU64) -> Vec<String> {
+fn client(
+    address: SocketAddr,
+    keeps: bool,
+    rest: Duration,
+    stop: &AtomicBool,
+    answers: &AtomicU64,
+) -> Vec<String> {
     let mut failures = Vec::new();
     let mut kept: Option<TcpStream> = None;
     while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(rest);
         let ask = |stream: &mut TcpStream| -> std::io::Result<String> {
             let close = if keeps { "" } else { "Connection: close\r\n" };
             stream
@@ -144,10 +152,10 @@ fn log_ins_under_way_are_finished_and_new_ones_wait() {
                 })
             })
             .collect();
-        let pid = rustix::process::Pid::from_raw(i32::try_from(served.id()).expect("a pid")).expect("a pid");
+        let pid = Pid::from_raw(i32::try_from(served.id()).expect("a pid")).expect("a pid");
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(700));
-            rustix::process::kill_process(pid, Signal::USR2).expect("a signal");
+            kill_process(pid, Signal::USR2).expect("a signal");
         }
         std::thread::sleep(Duration::from_millis(1500));
         done.store(true, Ordering::Relaxed);
@@ -159,9 +167,9 @@ fn log_ins_under_way_are_finished_and_new_ones_wait() {
 
 /// What stands for the service manager: it is told of states, and keeps sockets.
 struct Manager {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     socket: UnixDatagram,
-    path: std::path::PathBuf,
+    path: PathBuf,
     kept: Vec<(String, OwnedFd)>,
 }
 
@@ -171,7 +179,7 @@ impl Manager {
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket");
         socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
-        Self { _folder: folder, socket, path, kept: Vec::new() }
+        Self { folder, socket, path, kept: Vec::new() }
     }
 
     /// Takes messages until one has that line.
@@ -206,19 +214,15 @@ impl Manager {
     }
 
     /// The command, with the kept sockets as a service manager hands them over (sd_listen_fds(3)).
-    fn start(&self, command: &Command) -> Running {
-        let names: Vec<_> = self.kept.iter().map(|(name, _)| name.as_str()).collect();
-        let mut redirections = String::new();
-        for (number, (_, fd)) in self.kept.iter().enumerate() {
-            use std::os::fd::AsRawFd as _;
-            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).expect("inherited");
-            redirections.push_str(&format!(" {}<&{}", number + 3, fd.as_raw_fd()));
-        }
+    ///
+    /// They go by way of the standard streams, so that no child of another test inherits them.
+    fn start(&self, command: &Command) -> Managed {
+        let log = self.folder.path().join("log");
         let mut shell = Command::new("bash");
         shell
             .arg("-c")
-            .arg(format!("export LISTEN_PID=$$; exec \"$@\"{redirections}"))
-            .arg("bash")
+            .arg("exec 3<&0 4<&1 5<&2 </dev/null >>\"$0\" 2>&1; export LISTEN_PID=$$; exec \"$@\"")
+            .arg(&log)
             .arg(command.get_program())
             .args(command.get_args())
             .env("NOTIFY_SOCKET", &self.path);
@@ -229,13 +233,47 @@ impl Manager {
             };
         }
         if !self.kept.is_empty() {
+            let names: Vec<_> = self.kept.iter().map(|(name, _)| name.as_str()).collect();
             shell.env("LISTEN_FDS", self.kept.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
         }
-        let running = Running::start(&mut shell);
-        for (_, fd) in &self.kept {
-            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC).expect("ours again");
+        let stream = |number: usize| match self.kept.get(number) {
+            Some((_, fd)) => Stdio::from(fd.try_clone().expect("a duplicate")),
+            None => Stdio::null(),
+        };
+        let child = shell.stdin(stream(0)).stdout(stream(1)).stderr(stream(2)).spawn().expect("bash");
+        Managed { child, log }
+    }
+}
+
+/// What the manager started; it ends with this value.
+struct Managed {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Managed {
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
+        kill_process(pid, signal).expect("a signal");
+    }
+
+    fn ended(&mut self) {
+        let start = Instant::now();
+        while self.child.try_wait().expect("a child").is_none() {
+            assert!(start.elapsed() < Duration::from_secs(10), "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
         }
-        running
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Managed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -259,7 +297,7 @@ fn a_service_manager_keeps_the_sockets_over_a_restart() {
         load.more(200);
         running.signal(Signal::TERM);
         manager.hear("STOPPING=1");
-        assert_eq!(running.wait(Duration::from_secs(10)), Some(0), "{}", running.transcript());
+        running.ended();
         // Nobody answers, and nobody is refused.
         assert!(TcpStream::connect(("127.0.0.1", ssh)).is_ok());
         running = manager.start(&command);
@@ -269,7 +307,7 @@ fn a_service_manager_keeps_the_sockets_over_a_restart() {
         let _ = get_unix(&socket, "/healthz", &[]).status(200);
     }
     let failures = load.end();
-    assert!(failures.is_empty(), "{failures:?}\n{}", running.transcript());
+    assert!(failures.is_empty(), "{failures:?}\n{}", running.log());
 
     running.signal(Signal::HUP);
     manager.hear("RELOADING=1");
@@ -278,12 +316,12 @@ fn a_service_manager_keeps_the_sockets_over_a_restart() {
     // Another address: the old one is given up.
     running.signal(Signal::TERM);
     manager.hear("STOPPING=1");
-    let _ = running.wait(Duration::from_secs(10));
+    running.ended();
     let other = free_port();
     let moved = seamless_tests::serve::command(&home, &dir, ssh, other, &[]);
     let running = manager.start(&moved);
     manager.hear("READY=1");
-    assert_eq!(manager.kept.len(), 2, "{}", running.transcript());
+    assert_eq!(manager.kept.len(), 2, "{}", running.log());
     let _ = Http::local(other).get("/healthz", &[]).status(200);
     assert!(TcpStream::connect(("127.0.0.1", http)).is_err(), "the manager's copy was the last one");
 }
@@ -521,10 +559,7 @@ fn one_address_does_not_take_all_places() {
         command
     };
     let mut python = enter(&["python3", "-c", GREEDY, &files[0], "8443"]);
-    let mut greedy = std::process::Command::spawn(
-        python.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()),
-    )
-    .expect("python3");
+    let mut greedy = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3");
     let mut line = String::new();
     let mut output = std::io::BufReader::new(greedy.stdout.take().expect("its output"));
     std::io::BufRead::read_line(&mut output, &mut line).expect("a line");

@@ -18,7 +18,7 @@ use crate::services::doctor::Surroundings;
 use crate::services::keys;
 
 pub use crate::backends::system::accounts::Account;
-pub use crate::backends::system::reexec::{WORD as ENTER, become_account, enter, entered};
+pub use crate::backends::system::reexec::{EachLine, WORD as ENTER, become_account, enter, entered};
 pub use crate::backends::system::sshd::{DEFAULT_CONFIG as SSHD_CONFIG, FORCED};
 
 /// What an exit code came with: what the administrator should know.
@@ -80,6 +80,16 @@ pub fn own_account_name() -> Option<String> {
 /// Runs this program as the account and gives its exit code.
 pub fn as_account(account: &Account, arguments: &[OsString], stdin: Option<&[u8]>) -> Result<u8> {
     reexec::as_account(account, arguments, stdin)
+}
+
+/// As [`as_account`], with a file as its standard input and its lines handed to `line`.
+pub fn as_account_with(
+    account: &Account,
+    arguments: &[OsString],
+    stdin: Option<std::fs::File>,
+    line: Option<EachLine<'_>>,
+) -> Result<u8> {
+    reexec::as_account_with(account, arguments, stdin, line)
 }
 
 /// Makes a realm's account: sshd's fence, the account, then `fill` as the account. What was begun is undone on

@@ -12,6 +12,7 @@ pub(crate) mod fixture;
 pub mod health;
 pub mod host_key;
 pub mod hosting;
+pub mod import;
 pub mod init;
 pub mod keys;
 pub mod mint;

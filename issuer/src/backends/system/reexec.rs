@@ -5,7 +5,8 @@
 //! own, and becomes the account only then.
 
 use std::ffi::OsString;
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -22,6 +23,9 @@ const KEPT: [&str; 9] =
 
 /// The most that [`output_of`] takes.
 const MOST_OUTPUT: u64 = 64 * 1024;
+
+/// Takes each line, with its newline, that another process prints.
+pub type EachLine<'a> = &'a mut dyn FnMut(&[u8]) -> Result<()>;
 
 /// Runs this program as the account and gives its exit code. `stdin` is handed on; without it ours is.
 pub fn as_account(account: &Account, arguments: &[OsString], stdin: Option<&[u8]>) -> Result<u8> {
@@ -40,6 +44,39 @@ pub fn output_of(account: &Account, arguments: &[OsString]) -> Result<(u8, Vec<u
         pipe.take(MOST_OUTPUT).read_to_end(&mut output).map_err(|e| failed(account, &e))?;
     }
     finish(account, &mut child).map(|code| (code, output))
+}
+
+/// As [`as_account`], with a file of the caller's as its standard input, however long that is, and with each line
+/// that it prints handed to `line` in place of our own standard output.
+pub fn as_account_with(
+    account: &Account,
+    arguments: &[OsString],
+    stdin: Option<File>,
+    line: Option<EachLine<'_>>,
+) -> Result<u8> {
+    let mut command = detached(account, arguments)?;
+    if let Some(file) = stdin {
+        command.stdin(Stdio::from(file));
+    }
+    if line.is_some() {
+        command.stdout(Stdio::piped());
+    }
+    let mut child = start(account, &mut command, None)?;
+    if let (Some(pipe), Some(each)) = (child.stdout.take(), line) {
+        let mut reader = BufReader::new(pipe);
+        let mut bytes = Vec::new();
+        while reader
+            .by_ref()
+            .take(MOST_OUTPUT)
+            .read_until(b'\n', &mut bytes)
+            .map_err(|e| failed(account, &e))?
+            > 0
+        {
+            each(&bytes)?;
+            bytes.clear();
+        }
+    }
+    finish(account, &mut child)
 }
 
 /// Becomes this program as the account; returns only on failure. It keeps the terminal, for Ctrl-C.

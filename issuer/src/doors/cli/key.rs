@@ -19,6 +19,8 @@ use super::target::Entered;
 pub(super) enum Command {
     /// Enrol a public key for a user
     Add(Add),
+    /// Enrol many keys from a CSV or an authorized_keys file
+    Import(super::import::Args),
     /// List the keys
     List(List),
     /// Remove a key and revoke the tokens that it fetched
@@ -68,6 +70,7 @@ pub(super) struct Remove {
 pub(super) fn run(context: &Context, command: Command) -> Result<u8> {
     match command {
         Command::Add(args) => add(context, args),
+        Command::Import(args) => super::import::run(context, args),
         Command::List(args) => list(context, args),
         Command::Remove(args) => remove(context, args),
     }

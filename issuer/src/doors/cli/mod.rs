@@ -7,6 +7,7 @@ mod completions;
 mod delete;
 mod doctor;
 mod explain;
+mod import;
 mod init;
 mod inspect;
 mod key;

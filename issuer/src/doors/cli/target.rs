@@ -101,6 +101,23 @@ impl Context {
         hosting::as_account(&account, &argv, file).map(Some)
     }
 
+    /// As [`Context::elsewhere`], for a file of any length, which becomes the other side's standard input, and with
+    /// the lines that it prints handed to `line`.
+    pub(super) fn elsewhere_with(
+        &self,
+        place: &Place,
+        file: Option<std::fs::File>,
+        line: Option<hosting::EachLine<'_>>,
+    ) -> Result<Option<u8>> {
+        let Some(account) = self.account_to_become(place) else { return Ok(None) };
+        let mut argv = self.argv.clone();
+        argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
+        if file.is_some() {
+            argv.push("--file-on-stdin".into());
+        }
+        hosting::as_account_with(&account, &argv, file, line).map(Some)
+    }
+
     /// Replaces this process by the same call as the realm's account, where that is not who we are.
     pub(super) fn become_account(&self, place: &Place) -> Result<()> {
         let Some(account) = self.account_to_become(place) else { return Ok(()) };
@@ -109,11 +126,31 @@ impl Context {
         Err(hosting::become_account(&account, &argv))
     }
 
+    /// Whether this call is to be run again as another account.
+    pub(super) fn goes_elsewhere(&self, place: &Place) -> bool {
+        self.account_to_become(place).is_some()
+    }
+
     fn account_to_become(&self, place: &Place) -> Option<Account> {
         match place {
             Place::Account(account) if is_root() => Some(account.clone()),
             _ => None,
         }
+    }
+
+    /// Opens a file that the caller names, to be read as a stream; none where that is standard input.
+    pub(super) fn open_file(&self, name: &str) -> Result<Option<std::fs::File>> {
+        if name == "-" || self.target.file_on_stdin {
+            return Ok(None);
+        }
+        // The caller's own file: links and pipes are welcome.
+        let path = Path::new(name);
+        let failed = |e: std::io::Error| Error::failed(crate::error::io("read", path, &e).message());
+        let file = std::fs::File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.is_dir() {
+            return Err(Error::failed(format!("{name} is a folder")));
+        }
+        Ok(Some(file))
     }
 
     /// The bytes of a file that the caller names: `-`, or what a re-execution handed on, is standard input.

@@ -105,6 +105,8 @@ async fn attend(door: Arc<Door>, listener: Listener) {
             }
         };
         let slot = tokio::select! {
+            biased;
+            // Whoever was accepted before the door closed is not sent away.
             slot = door.place(&stream) => slot,
             () = closes(&mut shutdown) => break,
         };
