@@ -313,12 +313,15 @@ pub fn check_issuer(url: &str) -> Result<()> {
 /// Whether `host[:port]` means this machine alone.
 #[must_use]
 pub fn is_loopback_authority(authority: &str) -> bool {
-    if authority == "[::1]" || authority.starts_with("[::1]:") {
-        return true;
-    }
-    let host = authority.split(':').next().unwrap_or_default();
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, ""),
+    };
+    // `127.0.0.1:80@elsewhere` is elsewhere.
+    port.bytes().all(|b| b.is_ascii_digit())
+        && (host == "[::1]"
+            || host.eq_ignore_ascii_case("localhost")
+            || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()))
 }
 
 impl JwsAlgorithm {
@@ -521,8 +524,18 @@ mod tests {
         for good in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:80"] {
             assert!(is_loopback_authority(good), "{good}");
         }
-        for bad in ["localhost.example", "128.0.0.1", "127.0.0.1.example", "[::2]", "example", "0.0.0.0", ""]
-        {
+        for bad in [
+            "127.0.0.1:80@example",
+            "localhost@example",
+            "[::1]@example",
+            "localhost.example",
+            "128.0.0.1",
+            "127.0.0.1.example",
+            "[::2]",
+            "example",
+            "0.0.0.0",
+            "",
+        ] {
             assert!(!is_loopback_authority(bad), "{bad}");
         }
     }

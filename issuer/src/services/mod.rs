@@ -7,6 +7,7 @@ pub mod change;
 pub mod discovery;
 pub mod doctor;
 pub mod enrol;
+pub mod fetch;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod health;

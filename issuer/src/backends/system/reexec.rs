@@ -17,9 +17,24 @@ use crate::error::{Error, Kind, Result};
 /// The first word of the step between: `enter UID GID HOME WORDS…`. Takes root.
 pub const WORD: &str = "enter";
 
-/// What of the environment goes along: how to write, nothing of what to do.
-const KEPT: [&str; 9] =
-    ["PATH", "TERM", "LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "COLUMNS", "NO_COLOR", "COLORTERM"];
+/// What of the environment goes along: how to write, and how this host reaches others; nothing of what to do.
+const KEPT: [&str; 15] = [
+    "PATH",
+    "TERM",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LC_MESSAGES",
+    "COLUMNS",
+    "NO_COLOR",
+    "COLORTERM",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
 
 /// The most that [`output_of`] takes.
 const MOST_OUTPUT: u64 = 64 * 1024;

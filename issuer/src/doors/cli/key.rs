@@ -2,14 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::backends::store::{Fingerprint, KeyFate, UserKey};
-use crate::duration::Seconds;
+use crate::backends::store::{Fingerprint, UserKey};
 use crate::error::{Error, Result};
 use crate::names::UserName;
-use crate::public_key::{self, PublicKey};
 use crate::realm::{Access, Realm};
 use crate::services::hosting;
-use crate::services::keys::{self, Conditions};
+use crate::services::keys;
 
 use super::Context;
 use super::output::{Listing, confirm, dash, time};
@@ -18,35 +16,13 @@ use super::target::Entered;
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Enrol a public key for a user
-    Add(Add),
+    Add(super::add::Args),
     /// Enrol many keys from a CSV or an authorized_keys file
     Import(super::import::Args),
     /// List the keys
     List(List),
     /// Remove a key and revoke the tokens that it fetched
     Remove(Remove),
-}
-
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct Add {
-    /// The realm, and the public key file (- for standard input)
-    #[arg(value_name = "[REALM] KEYFILE", num_args = 1..=2, required = true)]
-    words: Vec<String>,
-    /// Whose key it is; the user is made if there is none of that name
-    #[arg(long, short)]
-    user: Option<String>,
-    /// How long the key may mint, such as 90d
-    #[arg(long, value_name = "TIME")]
-    expires: Option<String>,
-    /// Only from these addresses; may be repeated
-    #[arg(long, value_name = "CIDR")]
-    from: Vec<String>,
-    /// Refuse a key that no authenticator holds
-    #[arg(long)]
-    require_touch: bool,
-    /// Ask the authenticator for a PIN or biometric
-    #[arg(long)]
-    require_verify: bool,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -69,46 +45,11 @@ pub(super) struct Remove {
 
 pub(super) fn run(context: &Context, command: Command) -> Result<u8> {
     match command {
-        Command::Add(args) => add(context, args),
+        Command::Add(args) => super::add::run(context, args),
         Command::Import(args) => super::import::run(context, args),
         Command::List(args) => list(context, args),
         Command::Remove(args) => remove(context, args),
     }
-}
-
-pub(super) fn add(context: &Context, args: Add) -> Result<u8> {
-    let (place, rest) = context.words(&args.words, 1)?;
-    let Some(file) = rest.first() else { return Err(Error::usage("which key file?")) };
-    let bytes = context.read_file(file, u64::try_from(public_key::MOST_BYTES).unwrap_or(u64::MAX))?;
-    let user = user_name(&args, file)?;
-    let key = PublicKey::parse(&bytes, if file == "-" { "standard input" } else { file })?;
-    let realm = match context.enter(&place, Access::Write, Some(&bytes))? {
-        Entered::Here(realm) => realm,
-        Entered::Elsewhere(code) => return Ok(code),
-    };
-    let expires_at =
-        args.expires.as_deref().map(str::parse::<Seconds>).transpose()?.map(|s| realm.now() + s.0);
-    let conditions = Conditions {
-        expires_at,
-        from: args.from.clone(),
-        require_touch: args.require_touch,
-        require_verify: args.require_verify,
-    };
-    let fate = keys::add(&realm, &user, &key, &conditions, "file")?;
-    hosting::after_change(&realm, &context.sync_progress())?;
-    let new = fate == KeyFate::Added;
-    let value = json!({"user": user.as_str(), "fingerprint": key.fingerprint.to_string(), "type": key.algorithm,
-                       "expires_at": expires_at, "new": new});
-    context.out.print(&value, || {
-        let until = expires_at.map(|at| format!(", until {}", time(at))).unwrap_or_default();
-        let done = match fate {
-            KeyFate::Added => "enrolled for",
-            KeyFate::Changed => "changed for",
-            KeyFate::Unchanged | KeyFate::Taken(_) => "there already, and unchanged, for",
-        };
-        format!("{} {} is {done} {user}{until}", key.algorithm, key.fingerprint)
-    });
-    Ok(0)
 }
 
 fn list(context: &Context, args: List) -> Result<u8> {
@@ -162,18 +103,6 @@ fn remove(context: &Context, args: Remove) -> Result<u8> {
     let value = json!({"user": user.as_str(), "fingerprint": fingerprint.to_string(), "removed": true});
     context.out.print(&value, || format!("{fingerprint} of {user} is removed, its tokens are revoked"));
     Ok(0)
-}
-
-/// `--user`, or, as the original had it, the file's name.
-fn user_name(args: &Add, file: &str) -> Result<UserName> {
-    if let Some(user) = &args.user {
-        return user.parse();
-    }
-    if file == "-" {
-        return Err(Error::usage("whose key is it?").hint("say --user NAME"));
-    }
-    let base = std::path::Path::new(file).file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    base.strip_suffix(".pub").unwrap_or(base).parse().map_err(|e: Error| e.hint("say --user NAME"))
 }
 
 fn no_keys(realm: &Realm) -> String {

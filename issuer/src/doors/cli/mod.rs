@@ -1,5 +1,6 @@
 //! The command line: one file a command. Man pages and completions come from the same definitions.
 
+mod add;
 mod adopt;
 mod audit;
 mod authorized_keys;
@@ -85,7 +86,7 @@ enum Command {
     /// Short for `realm init`
     Init(init::Args),
     /// Short for `key add`
-    Add(key::Add),
+    Add(add::Args),
     /// Remove a user with all its keys
     Remove(user::Remove),
     /// Short for `realm sync`
@@ -190,7 +191,7 @@ fn run(context: &Context, command: Command) -> Result<u8> {
         Command::SigningKey(command) => signing_key::run(context, command),
         Command::Token(args) => token::run(context, args),
         Command::Init(args) => init::run(context, args),
-        Command::Add(args) => key::add(context, args),
+        Command::Add(args) => add::run(context, args),
         Command::Remove(args) => user::remove(context, args),
         Command::Sync(args) => sync::run(context, args),
         Command::Delete(args) => delete::run(context, args),
