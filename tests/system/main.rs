@@ -6,6 +6,7 @@ mod cli;
 mod embedded_ssh;
 mod envoy;
 mod envoy_vectors;
+mod fetched_keys;
 mod first_start;
 mod http;
 mod itsdangerous;
