@@ -20,8 +20,9 @@ const NEEDED: [(&str, &str); 10] = [
     ("chromedriver", "chromium-driver"),
 ];
 
-/// What makes and judges a package.
-const FOR_PACKAGE: [(&str, &str); 2] = [("debootstrap", "debootstrap"), ("lintian", "lintian")];
+/// What makes and judges the package and the image.
+const FOR_PACKAGE: [(&str, &str); 3] =
+    [("debootstrap", "debootstrap"), ("lintian", "lintian"), ("buildah", "buildah")];
 
 /// Installs what is missing, without starting any service.
 pub fn install(log: &mut Log) -> Result {

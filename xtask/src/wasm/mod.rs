@@ -40,6 +40,7 @@ pub fn build(space: &Workspace, log: &mut Log) -> Result<PathBuf> {
     let dist = space.root.join("dist");
     let staging = space.target.join("dist");
     build_into(space, &space.root, &space.target.join("wasm"), &staging, log)?;
+    keep_others(&dist, &staging, log)?;
     let _ = std::fs::remove_dir_all(&dist);
     // Within one file system in a plain clone, but the target folder may be on another.
     if std::fs::rename(&staging, &dist).is_err() {
@@ -47,6 +48,21 @@ pub fn build(space: &Workspace, log: &mut Log) -> Result<PathBuf> {
         let _ = std::fs::remove_dir_all(&staging);
     }
     Ok(dist)
+}
+
+/// What `cargo xtask dist` has made stays, and in the sums.
+fn keep_others(dist: &Path, staging: &Path, log: &mut Log) -> Result {
+    let entries = std::fs::read_dir(dist).into_iter().flatten().flatten().map(|entry| entry.path());
+    let others: Vec<_> = entries.filter(|path| is_of_dist(path)).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    log.run(Command::new("cp").arg("-R").args(&others).arg(staging))?;
+    sums(staging)
+}
+
+fn is_of_dist(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "deb") || path.ends_with("image")
 }
 
 /// The npm package in `dist`.
@@ -238,8 +254,14 @@ fn check_reproducible(space: &Workspace, log: &mut Log) -> Result {
     }
     let out = elsewhere.join("dist");
     build_into(space, &root, &elsewhere.join("target"), &out, log)?;
+    // The lines of what this builds.
+    let ours = |line: &&str| {
+        let path = line.split_once("  ").map(|(_, path)| path).unwrap_or_default();
+        !Path::new(path).ancestors().any(is_of_dist)
+    };
     let read = |folder: &Path| {
         std::fs::read_to_string(folder.join("SHA256SUMS"))
+            .map(|text| text.lines().filter(ours).map(|line| format!("{line}\n")).collect::<String>())
             .doing(format_args!("read the sums in {}", folder.display()))
     };
     let (first, second) = (read(&space.root.join("dist"))?, read(&out)?);
