@@ -9,6 +9,7 @@ mod envoy_vectors;
 mod fetched_keys;
 mod first_start;
 mod http;
+mod import;
 mod itsdangerous;
 mod jwt_peers;
 mod nginx;

@@ -178,9 +178,9 @@ pub fn remove(realm: &Realm, fingerprint: Fingerprint) -> Result<UserName> {
 /// Whether a key can meet the conditions.
 pub(super) fn check(key: &PublicKey, conditions: &Conditions, now: u64) -> Result<()> {
     if (conditions.require_touch || conditions.require_verify) && !key.is_sk() {
-        let option = if conditions.require_touch { "--require-touch" } else { "--require-verify" };
+        let what = if conditions.require_touch { "a touch" } else { "a PIN or biometric" };
         return Err(Error::usage(format!(
-            "{option} needs a key that an authenticator holds, this one is {}",
+            "{what} can only be asked of a key that an authenticator holds, this one is {}",
             key.algorithm
         ))
         .hint("make one: ssh-keygen -t ed25519-sk"));

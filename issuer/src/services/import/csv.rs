@@ -25,6 +25,8 @@ pub(super) struct Csv<'a, R> {
     records: Records<R>,
     /// Which column each cell is.
     header: Vec<&'static str>,
+    /// The cells of a line; spreadsheets add empty ones at the end of each.
+    width: usize,
     whose: &'a Whose,
 }
 
@@ -34,7 +36,8 @@ impl<'a, R: BufRead> Csv<'a, R> {
         let mut records = Records::new(input);
         let Some(record) = records.next()? else { return Err(Error::usage("the file is empty")) };
         let cells = record.map_err(|r| Error::usage(format!("the header in line {}: {}", r.line, r.why)))?.1;
-        let header = header(&cells)?;
+        let named = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |at| at + 1);
+        let header = header(cells.get(..named).unwrap_or_default())?;
         let has_user = header.contains(&"user");
         if has_user != (*whose == Whose::Column) {
             return Err(if has_user {
@@ -45,18 +48,20 @@ impl<'a, R: BufRead> Csv<'a, R> {
                     .hint("add one, or say --user NAME for all lines, or --user-from")
             });
         }
-        Ok(Self { records, header, whose })
+        Ok(Self { records, header, width: cells.len(), whose })
     }
 
     fn entry(&self, line: u64, cells: &[String]) -> Result<Entry, Refusal> {
         let mut refusal = Refusal::line(line, "");
         let because = |refusal: &Refusal, why: String| Refusal { why, ..refusal.clone() };
         let text = |e: Error| e.message().to_owned();
-        if cells.len() < self.header.len() || cells.iter().skip(self.header.len()).any(|c| !c.is_empty()) {
+        // Not one more, even an empty one: a comment with a comma that somebody left unquoted would move all after
+        // it by a column, such as into `groups`.
+        if cells.len() != self.width {
             let why = format!(
-                "the line has {} cells, the header {}; a cell with a comma stands in quotes",
+                "the line has not as many cells as the header: {} and {}; one with a comma stands in quotes",
                 cells.len(),
-                self.header.len()
+                self.width
             );
             return Err(because(&refusal, why));
         }
