@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::backends::audit::AuditLog;
+use serde_json::json;
+
+use crate::backends::audit::{AuditLog, Record};
 use crate::backends::files;
-use crate::backends::store::{Mode, SqliteStore, Store};
+use crate::backends::store::{Mode, SCHEMA, SqliteStore, Store};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
@@ -47,6 +49,8 @@ pub struct Realm {
     pub(crate) trust: TrustCache,
     /// What `serve` counts; nothing elsewhere.
     pub metrics: OnceLock<Arc<Metrics>>,
+    /// The schema of its database, if opening it took that forward.
+    pub upgraded_from: Option<i64>,
 }
 
 impl Realm {
@@ -60,7 +64,14 @@ impl Realm {
             Access::Write => Mode::ReadWrite,
         };
         let store = SqliteStore::open(&dir.join(DATABASE), mode)?;
-        Self::assemble(dir, config, store, clock)
+        let from = store.taken_forward();
+        let realm = Self::assemble(dir, config, store, clock)?;
+        if let Some(from) = from {
+            let record =
+                Record::of_the_realm("realm.upgrade", json!({"from_schema": from, "to_schema": SCHEMA}));
+            realm.audit.append(realm.now(), &record, true)?;
+        }
+        Ok(Self { upgraded_from: from, ..realm })
     }
 
     /// Puts an open store and settings together.
@@ -79,6 +90,7 @@ impl Realm {
             clock,
             trust: TrustCache::default(),
             metrics: OnceLock::new(),
+            upgraded_from: None,
         })
     }
 

@@ -54,6 +54,24 @@ pub struct Record {
     pub id: Option<String>,
 }
 
+impl Record {
+    /// Something that happened to the realm as a whole, by the command line.
+    #[must_use]
+    pub fn of_the_realm(action: &'static str, given: Value) -> Self {
+        Self {
+            action,
+            subject: None,
+            fingerprint: None,
+            door: Door::Cli,
+            address: None,
+            asked: Value::Null,
+            given,
+            outcome: "ok",
+            id: None,
+        }
+    }
+}
+
 /// A way in to the issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -74,6 +92,17 @@ pub struct Newest {
     pub seq: u64,
     /// Unix seconds.
     pub at: u64,
+}
+
+/// A file of the log, as long as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Such as `2026-11.jsonl`.
+    pub name: String,
+    /// In bytes; it may be longer by now.
+    pub length: u64,
 }
 
 /// What [`AuditLog::verify`] found.
@@ -195,6 +224,12 @@ impl AuditLog {
             found = older;
         }
         Ok(found.split_off(found.len().saturating_sub(limit)))
+    }
+
+    /// The files as they are now, up to the end of a record, for a backup.
+    pub fn segments(&self) -> Result<Vec<Segment>> {
+        let months = self.snapshot()?;
+        Ok(months.into_iter().map(|m| Segment { path: m.path, name: m.name, length: m.length }).collect())
     }
 
     fn write(&self, now: u64, records: &[Record], sync: bool, accept_clock: bool) -> Result<()> {
@@ -660,7 +695,9 @@ fn month_file(time: &str) -> String {
     format!("{}.jsonl", time.get(..7).unwrap_or(time))
 }
 
-fn is_month_file(name: &str) -> bool {
+/// Whether a file of the log may have this name.
+#[must_use]
+pub fn is_month_file(name: &str) -> bool {
     matches!(
         name.as_bytes(),
         [y1, y2, y3, y4, b'-', m1, m2, b'.', b'j', b's', b'o', b'n', b'l']

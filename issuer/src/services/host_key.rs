@@ -10,7 +10,8 @@ use crate::clock::random;
 use crate::error::{Error, Result};
 
 /// In a realm's directory.
-const FILE: &str = "ssh_host_ed25519_key";
+/// The private key of the embedded ssh server, in the realm's directory.
+pub const FILE: &str = "ssh_host_ed25519_key";
 
 /// The realm's ssh host key; made, 0400, where there is none yet.
 pub fn host_key(dir: &Path) -> Result<PrivateKey> {

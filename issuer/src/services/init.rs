@@ -41,11 +41,16 @@ pub struct Plan {
 pub fn create(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<Realm> {
     config::check_issuer(&plan.issuer)
         .map_err(|e| Error::usage(e.message()).hint(e.hint_text().unwrap_or_default()))?;
+    occupy(dir, |at| fill(at, plan, clock.clone()))?;
+    Realm::open(dir, Access::Write, clock)
+}
+
+/// Has `fill` put a realm into a directory that is not there yet, or is empty.
+pub(super) fn occupy(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     refuse_occupied(dir)?;
     if dir.is_dir() {
         files::check_private_dir(dir)?;
-        fill(dir, plan, clock.clone())?;
-        return Realm::open(dir, Access::Write, clock);
+        return fill(dir);
     }
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|e| io("make", parent, &e))?;
@@ -53,11 +58,11 @@ pub fn create(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<Realm> {
     let private = std::fs::Permissions::from_mode(files::PRIVATE_DIR);
     let new = tempfile::Builder::new().prefix(".new-").permissions(private).tempdir_in(parent);
     let new = new.map_err(|e| io("write into", parent, &e))?;
-    fill(new.path(), plan, clock.clone())?;
+    fill(new.path())?;
     std::fs::rename(new.path(), dir).map_err(|e| io("make", dir, &e))?;
     // What it names is gone from there.
     let _ = new.keep();
-    Realm::open(dir, Access::Write, clock)
+    Ok(())
 }
 
 fn fill(dir: &Path, plan: &Plan, clock: Arc<dyn Clock>) -> Result<()> {

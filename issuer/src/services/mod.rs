@@ -3,6 +3,7 @@
 pub mod accepted;
 pub mod adopt;
 pub mod audit_log;
+pub mod backup;
 pub mod change;
 pub mod discovery;
 pub mod doctor;

@@ -1,6 +1,7 @@
 //! What a realm remembers, behind one trait. SQLite today, PostgreSQL later: both run `contract`.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::error::Result;
 use crate::names::UserName;
@@ -9,7 +10,7 @@ use crate::names::UserName;
 mod contract;
 mod sqlite;
 
-pub use sqlite::{Mode, SqliteStore};
+pub use sqlite::{Mode, SCHEMA, SqliteStore};
 
 /// A user of the realm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -272,6 +273,10 @@ pub trait Store: Send + Sync {
         now: u64,
         before_commit: &mut dyn FnMut(&[Enrolled]) -> Result<Then>,
     ) -> Result<()>;
+
+    /// Writes a whole copy to `to`, a file that is not there yet, as a store of the same kind opens it. `frozen` runs
+    /// at the moment that the copy shows, while nothing can be committed. It may take long; changes don't wait for it.
+    fn copy_to(&self, to: &Path, frozen: &mut dyn FnMut() -> Result<()>) -> Result<()>;
 
     /// All users by name; for the few of a test or a small realm.
     fn users(&self) -> Result<Vec<User>> {

@@ -5,10 +5,11 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::backup::Backup;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
@@ -80,10 +81,13 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
+/// The version of the schema that this program writes.
+pub const SCHEMA: usize = MIGRATIONS.len();
+
 /// How to open the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// For look-ups; makes and changes nothing.
+    /// For look-ups; makes and changes nothing, but takes an older schema forward first.
     ReadOnly,
     /// For changes; takes an older schema forward.
     ReadWrite,
@@ -94,6 +98,8 @@ pub enum Mode {
 /// A [`Store`] in one file.
 pub struct SqliteStore {
     inner: Mutex<Inner>,
+    path: PathBuf,
+    taken_forward: Option<i64>,
 }
 
 struct Inner {
@@ -119,8 +125,25 @@ impl SqliteStore {
             ),
         });
         set_up.map_err(|e| trouble(path, &e))?;
-        check_schema(&mut connection, path, mode)?;
-        Ok(Self { inner: Mutex::new(Inner { connection, commits: 0 }) })
+        let before = schema(&connection, path, mode)?;
+        let mut taken_forward = None;
+        if before < newest() {
+            if mode == Mode::ReadOnly {
+                // A new version of the program was installed, and a log-in is the first to come: it must not fail.
+                drop(connection);
+                let taken_forward = Self::open(path, Mode::ReadWrite)?.taken_forward;
+                return Ok(Self { taken_forward, ..Self::open(path, mode)? });
+            }
+            let done = migrate(&mut connection, before, MIGRATIONS).map_err(|e| trouble(path, &e))?;
+            taken_forward = (done && before > 0).then_some(before);
+        }
+        Ok(Self { inner: Mutex::new(Inner { connection, commits: 0 }), path: path.to_owned(), taken_forward })
+    }
+
+    /// The schema that the database had, if opening it took it forward.
+    #[must_use]
+    pub fn taken_forward(&self) -> Option<i64> {
+        self.taken_forward
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -202,6 +225,29 @@ impl Store for SqliteStore {
         let mut statement = inner.connection.prepare_cached("PRAGMA data_version").map_err(|e| broken(&e))?;
         let others: u32 = statement.query_row([], |row| row.get(0)).map_err(|e| broken(&e))?;
         Ok((u64::from(others) << 32) | (inner.commits & 0xffff_ffff))
+    }
+
+    fn copy_to(&self, to: &Path, frozen: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let reader = Connection::open_with_flags(&self.path, flags).map_err(|e| trouble(&self.path, &e))?;
+        {
+            let mut inner = self.lock();
+            let writer = inner
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(|e| broken(&e))?;
+            frozen()?;
+            // What this connection has read from now on is what it will see, whatever is committed.
+            reader.execute_batch("BEGIN; SELECT 1 FROM users LIMIT 1").map_err(|e| broken(&e))?;
+            writer.rollback().map_err(|e| broken(&e))?;
+        }
+        prepare_file(to, Mode::Create)?;
+        let mut copy = Connection::open(to).map_err(|e| trouble(to, &e))?;
+        Backup::new(&reader, &mut copy).and_then(|backup| backup.step(-1)).map_err(|e| trouble(to, &e))?;
+        // One file: without this, opening it would need two more beside it.
+        copy.pragma_update(None, "journal_mode", "DELETE").map_err(|e| trouble(to, &e))
     }
 
     fn apply(&self, changes: &[Change], before_commit: &mut dyn FnMut() -> Result<()>) -> Result<()> {
@@ -667,18 +713,16 @@ fn prepare_file(path: &Path, mode: Mode) -> Result<()> {
     }
 }
 
-fn check_schema(connection: &mut Connection, path: &Path, mode: Mode) -> Result<()> {
-    let newest = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+/// The schema of the database, 0 for a new one.
+fn schema(connection: &Connection, path: &Path, mode: Mode) -> Result<i64> {
     let version: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|e| trouble(path, &e))?;
-    if version == newest {
-        return Ok(());
-    }
-    if version > newest {
+    if version > newest() {
         return Err(Error::internal(format!(
-            "{} is of schema {version}, this seamless knows up to {newest}",
-            path.display()
+            "{} is of schema {version}, this seamless knows up to {}",
+            path.display(),
+            newest()
         ))
         .hint("it was written by a newer seamless; install that one"));
     }
@@ -686,28 +730,29 @@ fn check_schema(connection: &mut Connection, path: &Path, mode: Mode) -> Result<
         return Err(Error::internal(format!("{} is no realm's database", path.display()))
             .hint("restore it from a backup"));
     }
-    if mode == Mode::ReadOnly {
-        return Err(Error::internal(format!(
-            "{} is of schema {version}, this seamless wants {newest}",
-            path.display()
-        ))
-        .hint("take it forward: seamless doctor, or any verb that changes the realm"));
-    }
-    migrate(connection, version, MIGRATIONS).map_err(|e| trouble(path, &e))
+    Ok(version)
 }
 
-/// Takes the schema from `version` to the newest, all steps or none.
-fn migrate(connection: &mut Connection, version: i64, migrations: &[&str]) -> rusqlite::Result<()> {
+fn newest() -> i64 {
+    i64::try_from(SCHEMA).unwrap_or(i64::MAX)
+}
+
+/// Takes the schema from `version` to the newest, all steps or none. Says whether it was this process that did.
+fn migrate(connection: &mut Connection, version: i64, migrations: &[&str]) -> rusqlite::Result<bool> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been quicker.
     let current: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let done = usize::try_from(current.max(version)).unwrap_or(usize::MAX);
+    if done >= migrations.len() {
+        return Ok(false);
+    }
     for step in migrations.iter().skip(done) {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", i64::try_from(migrations.len()).unwrap_or(i64::MAX))?;
-    transaction.commit()
+    transaction.commit()?;
+    Ok(true)
 }
 
 fn trouble(path: &Path, error: &rusqlite::Error) -> Error {

@@ -86,6 +86,9 @@ impl Store for Shelf {
     fn version(&self) -> Result<u64> {
         self.read(|c| c.version)
     }
+    fn copy_to(&self, _: &std::path::Path, _: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        Err(Error::internal("this store is not copied"))
+    }
     fn apply(&self, _: &[Change], _: &mut dyn FnMut() -> Result<()>) -> Result<()> {
         Err(Error::internal("this store is for reading"))
     }
@@ -124,6 +127,7 @@ fn stage_with(settings: &str, options: impl FnOnce(&mut Options)) -> Stage {
     let config = Config::parse(&format!("realm = \"corp\"\nissuer = \"{ISSUER}\"\n{settings}")).unwrap();
     let clock = Arc::new(FixedClock::at(NOW));
     let realm = Arc::new(Realm {
+        upgraded_from: None,
         name: config.name().unwrap(),
         dir: dir.path().to_owned(),
         config,
