@@ -191,7 +191,13 @@ impl HostRealm {
     /// A verb after which sshd reads its configuration anew.
     #[track_caller]
     pub fn reloading(&mut self, words: &[&str]) -> Done {
-        let mut command = self.verb(words);
+        let command = self.verb(words);
+        self.reloading_by(command)
+    }
+
+    /// The same for any call.
+    #[track_caller]
+    pub fn reloading_by(&mut self, mut command: Command) -> Done {
         let before = fs::read(self.sshd.realm_drop_in(&self.name)).ok();
         let drop_in = self.sshd.realm_drop_in(&self.name);
         let mut done = None;

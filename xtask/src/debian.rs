@@ -7,7 +7,7 @@ use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, find};
 
 /// The programs that system tests start, and the package each comes from.
-const NEEDED: [(&str, &str); 10] = [
+const NEEDED: [(&str, &str); 11] = [
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -15,6 +15,7 @@ const NEEDED: [(&str, &str); 10] = [
     ("caddy", "caddy"),
     ("curl", "curl"),
     ("openssl", "openssl"),
+    ("age", "age"),
     ("systemd-socket-activate", "systemd"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),

@@ -532,3 +532,261 @@ fn clear(at: &Path) {
         let _ = std::fs::remove_file(path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::audit::Door;
+    use crate::backends::store::{Revoked, StoredRevocation};
+    use crate::clock::FixedClock;
+    use crate::progress::Unseen;
+    use crate::public_key::PublicKey;
+    use crate::services::fixture::{NOW, realm};
+    use crate::services::keys::{self, Conditions};
+    use crate::services::mint::{self, Ask, Caller};
+    use crate::services::trust;
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ada@example";
+
+    fn mint(realm: &Realm) -> String {
+        let caller = Caller { user: "ada".parse().unwrap(), key: None, door: Door::Cli, address: None };
+        mint::mint(realm, &caller, &Ask::default()).unwrap().token.to_string()
+    }
+
+    fn verdict(realm: &Realm, token: &str) -> String {
+        let verifier = trust::verifier(realm).unwrap();
+        let mut scratch = token::Scratch::new();
+        match verifier.verify(token.as_bytes(), realm.now(), &mut scratch) {
+            Ok(identity) => identity.subject().to_owned(),
+            Err(rejection) => rejection.code.to_string(),
+        }
+    }
+
+    fn filled() -> (tempfile::TempDir, Arc<FixedClock>, Realm) {
+        let (parent, clock, realm) = realm(KeysBy::File);
+        let key = PublicKey::parse_line(KEY, "key").unwrap();
+        keys::add(&realm, &"ada".parse().unwrap(), &key, &Conditions::default(), "file").unwrap();
+        (parent, clock, realm)
+    }
+
+    fn backup_of(realm: &Realm) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(realm, &mut out, &[], &Unseen).unwrap();
+        out
+    }
+
+    type Members = Vec<(String, Vec<u8>)>;
+
+    fn members(bytes: &[u8]) -> Members {
+        let mut all = Vec::new();
+        archive::read(bytes, |name, _, from| {
+            let mut bytes = Vec::new();
+            from.read_to_end(&mut bytes).unwrap();
+            all.push((name.to_owned(), bytes));
+            Ok(())
+        })
+        .unwrap();
+        all
+    }
+
+    fn tar_of(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new(), NOW);
+        for (name, bytes) in members {
+            writer.add(name, bytes.len().try_into().unwrap(), &bytes[..]).unwrap();
+        }
+        writer.end().unwrap()
+    }
+
+    #[test]
+    fn with_its_keys_it_is_the_same_realm() {
+        let (_parent, clock, old) = filled();
+        let token = mint(&old);
+        let plain = private_keys(&old.dir, &old.store.signing_keys().unwrap(), NOW).unwrap();
+        let bytes = backup_of(&old);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let dir = elsewhere.path().join("again");
+        let done = restore(&dir, &bytes[..], Some(&plain), clock.clone(), &Unseen).unwrap();
+        assert_eq!(done.new_keys, []);
+        assert_eq!(verdict(&done.realm, &token), "ada", "made before, by the key that came along");
+        assert_eq!(verdict(&old, &mint(&done.realm)), "ada", "and the other way round");
+        assert_eq!(done.realm.store.users().unwrap(), old.store.users().unwrap());
+        assert_eq!(done.realm.store.keys(None).unwrap(), old.store.keys(None).unwrap());
+        let report = done.realm.audit.verify().unwrap();
+        assert_eq!((report.problems, report.torn), (vec![], vec![]), "one chain");
+        assert!(restore(&dir, &bytes[..], None, clock, &Unseen).is_err(), "there is a realm already");
+    }
+
+    #[test]
+    fn without_its_keys_it_signs_with_new_ones_and_tells_no_secret() {
+        let (_parent, clock, old) = filled();
+        let token = mint(&old);
+        let bytes = backup_of(&old);
+        for entry in std::fs::read_dir(old.dir.join(SIGNING)).unwrap() {
+            let secret = files::read_private(&entry.unwrap().path()).unwrap();
+            for line in secret.split(|b| *b == b'\n').filter(|l| l.len() > 16) {
+                assert!(!bytes.windows(line.len()).any(|w| w == line), "a private key is in it");
+            }
+        }
+        let elsewhere = tempfile::tempdir().unwrap();
+        let done = restore(&elsewhere.path().join("corp"), &bytes[..], None, clock.clone(), &Unseen).unwrap();
+        assert_eq!(done.new_keys, [SigningAlgorithm::Hmac, SigningAlgorithm::EdDsa]);
+        assert_eq!(verdict(&done.realm, &mint(&done.realm)), "ada");
+        assert_eq!(verdict(&done.realm, &token), "ada", "the public half stays until the token has lapsed");
+        clock.set(NOW + 2 * 86_400);
+        assert_ne!(verdict(&done.realm, &token), "ada");
+        assert_eq!(done.realm.audit.verify().unwrap().problems, []);
+    }
+
+    #[test]
+    fn revocations_come_along() {
+        let (_parent, clock, old) = filled();
+        let token = mint(&old);
+        let what = Revoked::Subject { sub: "ada".into(), issued_before: NOW };
+        let change = Change::Revoke(StoredRevocation { what, created_at: NOW, keep_until: NOW + 9999 });
+        old.store.apply(&[change], &mut || Ok(())).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let done =
+            restore(&elsewhere.path().join("corp"), &backup_of(&old)[..], None, clock, &Unseen).unwrap();
+        assert_eq!(verdict(&done.realm, &token), "revoked");
+    }
+
+    #[test]
+    fn what_is_not_whole_or_not_ours_leaves_nothing_behind() {
+        let (_parent, clock, old) = filled();
+        let good = backup_of(&old);
+        let parts = members(&good);
+        assert_eq!(
+            parts.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>()[..3],
+            [MANIFEST, config::FILE, DATABASE]
+        );
+        let elsewhere = tempfile::tempdir().unwrap();
+        let refused = |what: &str, bytes: &[u8]| -> String {
+            let dir = elsewhere.path().join("corp");
+            let error =
+                restore(&dir, bytes, None, clock.clone(), &Unseen).err().unwrap_or_else(|| panic!("{what}"));
+            assert!(!dir.exists(), "{what}: nothing is left");
+            assert_eq!(
+                std::fs::read_dir(elsewhere.path()).unwrap().count(),
+                0,
+                "{what}: nothing is left beside it"
+            );
+            // In a directory that was there it is empty again, and so can be tried again.
+            files::create_dir(&dir, 0o700).unwrap();
+            assert!(restore(&dir, bytes, None, clock.clone(), &Unseen).is_err());
+            assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0, "{what}: empty again");
+            std::fs::remove_dir(&dir).unwrap();
+            error.message().to_owned()
+        };
+        let with = |edit: &dyn Fn(&mut Members)| {
+            let mut parts = members(&good);
+            edit(&mut parts);
+            tar_of(&parts)
+        };
+        for cut in [0, 300, 512, 2000, good.len() / 2, good.len() - 1536] {
+            refused(&format!("cut at {cut}"), &good[..cut]);
+        }
+        refused("no manifest", &with(&|p| drop(p.remove(0))));
+        refused("a member short", &with(&|p| drop(p.pop())));
+        refused("swapped", &with(&|p| p.swap(1, 2)));
+        refused("one more", &with(&|p| p.push(("audit/2027-01.jsonl".into(), b"{}".to_vec()))));
+        for name in
+            ["../evil", "/etc/passwd", "signing/x.pem", ".ssh/authorized_keys", "realm.db-wal", "audit/../x"]
+        {
+            // Named by its manifest as well: the list of names is ours, not the backup's.
+            let mut manifest: Manifest = serde_json::from_slice(&parts[0].1).unwrap();
+            let sha256 = copy_hashed(&mut &b"x"[..], 1, &mut std::io::sink()).unwrap();
+            manifest.members.push(Member { name: name.into(), size: 1, sha256 });
+            let mut writer = tar::Builder::new(Vec::new());
+            let text = serde_json::to_vec(&manifest).unwrap();
+            let mut all = members(&good);
+            all[0].1 = text;
+            all.push((name.into(), b"x".to_vec()));
+            for (name, bytes) in &all {
+                let mut header = tar::Header::new_ustar();
+                header.set_size(bytes.len().try_into().unwrap());
+                header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+                header.set_cksum();
+                writer.append(&header, &bytes[..]).unwrap();
+            }
+            let why = refused(name, &writer.into_inner().unwrap());
+            assert!(why.contains("is no part of one"), "{name}: {why}");
+        }
+        let why = refused("an edited database", &with(&|p| p[2].1[5000] ^= 1));
+        assert!(why.contains("does not match its SHA-256"), "{why}");
+        let why = refused(
+            "a newer schema",
+            &with(&|p| {
+                p[0].1 = String::from_utf8(p[0].1.clone())
+                    .unwrap()
+                    .replace(&format!("\"schema\": {SCHEMA}"), "\"schema\": 99")
+                    .into();
+            }),
+        );
+        assert!(why.contains("schema 99"), "{why}");
+        let why = refused("a newer format", &with(&|p| p[0].1 = b"{\"format\": 2, \"new\": []}".to_vec()));
+        assert!(why.contains("format 2"), "{why}");
+    }
+
+    #[test]
+    fn what_is_named_too_large_is_not_waited_for() {
+        let (_parent, clock, old) = filled();
+        let mut bytes = backup_of(&old);
+        // The size of realm.db in its header, which a thief of disk space would set to 10 GiB.
+        let at = bytes.windows(8).position(|w| w == b"realm.db").unwrap();
+        bytes[at + 124..at + 136].copy_from_slice(b"120000000000");
+        assert!(
+            restore(&tempfile::tempdir().unwrap().path().join("corp"), &bytes[..], None, clock, &Unseen)
+                .is_err()
+        );
+    }
+
+    const SCHEMA_1: &str = include_str!("../../../tests/fixtures/schema-1/realm.sql");
+
+    #[test]
+    fn the_first_schema_is_taken_forward_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(DATABASE);
+        let make = || {
+            for left in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{left}", path.display()));
+            }
+            rusqlite::Connection::open(&path).unwrap().execute_batch(SCHEMA_1).unwrap();
+        };
+        let rows = |table: &str| -> i64 {
+            let sql = format!("SELECT count(*) FROM {table}");
+            rusqlite::Connection::open(&path).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        make();
+        let tables = ["users", "user_groups", "user_scopes", "user_keys", "signing_keys", "revocations"];
+        let before = tables.map(rows);
+        assert_eq!(before, [3, 2, 2, 3, 7, 5]);
+        // Whoever comes first, even one that only reads.
+        for mode in [Mode::ReadWrite, Mode::ReadOnly] {
+            make();
+            let store = SqliteStore::open(&path, mode).unwrap();
+            assert_eq!(store.taken_forward(), Some(1));
+            assert_eq!(tables.map(rows), before);
+            let ada = store.user(&"ada".parse().unwrap()).unwrap().unwrap();
+            assert_eq!(
+                (ada.groups, ada.scopes),
+                (vec!["ops".into(), "staff".into()], vec!["read".into(), "write".into()])
+            );
+            assert!(store.user(&"bob".parse().unwrap()).unwrap().unwrap().locked);
+            assert!(store.keys(None).unwrap().iter().all(|k| k.source.is_none()));
+            assert_eq!(store.revocations(0).unwrap().len(), 5);
+            drop(store);
+            assert_eq!(SqliteStore::open(&path, mode).unwrap().taken_forward(), None, "once");
+        }
+        // Fifty at once: one does it, and all see it.
+        make();
+        let forwards: usize = std::thread::scope(|scope| {
+            let opened: Vec<_> = (0..50)
+                .map(|_| scope.spawn(|| SqliteStore::open(&path, Mode::ReadOnly).unwrap().taken_forward()))
+                .collect();
+            opened.into_iter().filter_map(|t| t.join().unwrap()).count()
+        });
+        assert_eq!(forwards, 1);
+        assert_eq!(tables.map(rows), before);
+    }
+}

@@ -4,6 +4,7 @@ mod add;
 mod adopt;
 mod audit;
 mod authorized_keys;
+mod backup;
 mod completions;
 mod delete;
 mod doctor;

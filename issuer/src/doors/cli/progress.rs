@@ -22,7 +22,6 @@ pub(super) enum Unit {
     /// Things of this name, such as `keys`.
     Things(&'static str),
     /// Bytes, shown as KiB, MiB and so on.
-    #[expect(dead_code, reason = "for what writes one file")]
     Bytes,
 }
 

@@ -12,7 +12,7 @@ use crate::services::{hosting, keys, signing};
 
 use super::output::{dash, table};
 use super::target::{Entered, data_dir};
-use super::{Context, adopt, delete, init, sync};
+use super::{Context, adopt, backup, delete, init, sync};
 
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -33,6 +33,12 @@ pub(super) enum Command {
     Delete(delete::Args),
     /// Turn a realm of the Python seamless into one of ours
     Adopt(adopt::Args),
+    /// Write everything that a realm is into one file, while it is used
+    Backup(backup::Backup),
+    /// Make a realm again from a backup, on this host or another
+    Restore(backup::Restore),
+    /// Take a realm's database to the schema of this program
+    Upgrade(backup::Upgrade),
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Result<u8> {
@@ -44,6 +50,9 @@ pub(super) fn run(context: &Context, command: Command) -> Result<u8> {
         Command::Open(args) => sync::open(context, args),
         Command::Delete(args) => delete::run(context, args),
         Command::Adopt(args) => adopt::run(context, args),
+        Command::Backup(args) => backup::backup(context, args),
+        Command::Restore(args) => backup::restore(context, args),
+        Command::Upgrade(args) => backup::upgrade(context, args),
     }
 }
 

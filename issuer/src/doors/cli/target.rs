@@ -131,7 +131,8 @@ impl Context {
         self.account_to_become(place).is_some()
     }
 
-    fn account_to_become(&self, place: &Place) -> Option<Account> {
+    /// The account that a call about this place is run as, where that is not who we are.
+    pub(super) fn account_to_become(&self, place: &Place) -> Option<Account> {
         match place {
             Place::Account(account) if is_root() => Some(account.clone()),
             _ => None,
