@@ -118,7 +118,7 @@ fn a_backup_made_under_load_mints_and_verifies_elsewhere() {
 fn without_keys_and_through_a_pipe() {
     let (home, dir, _key) = Served::start().interrupt();
     let token = run(&mut realm::verb(&home, &dir, &["token", "--user", "root"]));
-    let backup = run(&mut realm::verb(&home, &dir, &["realm", "backup", &"-".to_owned()]));
+    let backup = run(&mut realm::verb(&home, &dir, &["realm", "backup", "-"]));
     assert_eq!(backup.code, Some(0), "{}", backup.stderr);
     assert!(backup.stderr.contains("without private keys"), "{}", backup.stderr);
     drop(token);
