@@ -1,7 +1,6 @@
 //! Servers under load: the processor time that one request costs, and requests a second.
 
-use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,21 +40,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server that will listen on that port, and waits until it answers 200 with this `Authorization`.
+    /// Starts a server that will listen on that port, and waits until it answers this request with 200.
     pub fn start(
         name: &'static str,
         command: &mut Command,
         port: u16,
-        authorization: Option<&str>,
+        request: String,
         log: &Path,
     ) -> Result<Self, Error> {
         let log_file = std::fs::File::create(log)?;
         let child = command.stdin(Stdio::null()).stdout(log_file.try_clone()?).stderr(log_file).spawn()?;
-        let mut request = "GET /api/things HTTP/1.1\r\nHost: api.example.com\r\n".to_owned();
-        if let Some(value) = authorization {
-            write!(request, "Authorization: {value}\r\n")?;
-        }
-        request.push_str("\r\n");
         let server = Self { name, child, port, request, cpu_ns: Vec::new(), rate: Vec::new() };
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -74,6 +68,16 @@ impl Server {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Fails unless this request is answered by 401.
+    pub fn refuses(&self, request: &str) -> Result<(), Error> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.write_all(request.as_bytes())?;
+        match read_answer(&mut stream, &mut [0; 16 * 1024])? {
+            (401, _) => Ok(()),
+            (status, _) => Err(format!("{} answers {status} to nobody", self.name).into()),
+        }
     }
 
     /// One sample.
@@ -108,15 +112,8 @@ impl Server {
         Ok(())
     }
 
-    /// Nanoseconds that all threads of the process have run.
     fn cpu(&self) -> Result<f64, Error> {
-        let mut sum = 0.0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            // A thread may end meanwhile.
-            let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            sum += text.split(' ').next().unwrap_or_default().parse::<f64>().unwrap_or(0.0);
-        }
-        Ok(sum)
+        cpu(self.child.id())
     }
 }
 
@@ -142,6 +139,23 @@ pub fn measure(plan: &Plan, servers: &mut [Server]) -> Result<(), Error> {
     Ok(())
 }
 
+/// The head of a GET request, which has no body.
+pub fn request(path: &str, host: &str, authorization: Option<&str>) -> String {
+    let authorization = authorization.map_or_else(String::new, |value| format!("Authorization: {value}\r\n"));
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n")
+}
+
+/// Nanoseconds that all threads of a process have run. Those of threads that have ended are not in it.
+pub fn cpu(process: u32) -> Result<f64, Error> {
+    let mut sum = 0.0;
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end meanwhile.
+        let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        sum += text.split(' ').next().unwrap_or_default().parse::<f64>().unwrap_or(0.0);
+    }
+    Ok(sum)
+}
+
 /// A port that is free just now.
 pub fn free_port() -> Result<u16, Error> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
@@ -154,6 +168,15 @@ pub fn given(name: &str) -> Result<PathBuf, Error> {
 
 /// Reads one answer: 200, with its length in `content-length` or in chunks.
 fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<(), Error> {
+    let (status, have) = read_answer(stream, buffer)?;
+    if status != 200 {
+        return Err(String::from_utf8_lossy(&buffer[..have]).into_owned().into());
+    }
+    Ok(())
+}
+
+/// Reads one answer into the buffer: its status and its length.
+pub fn read_answer(stream: &mut impl Read, buffer: &mut [u8]) -> Result<(u16, usize), Error> {
     let mut have = 0;
     loop {
         let read = stream.read(&mut buffer[have..])?;
@@ -163,17 +186,21 @@ fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<(), Error> {
         have += read;
         let got = &buffer[..have];
         let Some(head) = got.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        if !got.starts_with(b"HTTP/1.1 200") {
-            return Err(String::from_utf8_lossy(&got[..head]).into_owned().into());
-        }
-        let headers = String::from_utf8_lossy(&got[..head]).to_ascii_lowercase();
-        let length = headers.lines().find_map(|line| line.strip_prefix("content-length:"));
-        let whole = match length {
-            Some(length) => have >= head + 4 + length.trim().parse::<usize>()?,
+        let whole = match content_length(&got[..head]) {
+            Some(length) => have >= head + 4 + length,
             None => got.ends_with(b"0\r\n\r\n"),
         };
         if whole {
-            return Ok(());
+            let status = got.get(9..12).and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+            return Ok((status.ok_or("an answer without a status")?, have));
         }
     }
+}
+
+fn content_length(head: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"content-length:";
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let line =
+        lines.find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))?;
+    std::str::from_utf8(&line[NAME.len()..]).ok()?.trim().parse().ok()
 }

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::edge::{Error, Plan, Server, free_port, given, measure as measure_all};
-use crate::meter::{Goal, median, print};
+use seamless_bench::edge::{Error, Plan, Server, free_port, given, measure as measure_all, request};
+use seamless_bench::meter::{Goal, median, print};
+
 use crate::tokens::{AUDIENCE, ISSUER, SECRET, Tokens};
 
 /// Measures all of them in one run.
@@ -31,7 +32,13 @@ pub fn measure(quick: bool) -> Result<(), Error> {
         let mut command = Command::new(&envoy);
         command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warn", "--config-path"]);
         command.arg(&config);
-        Server::start(name, &mut command, port, authorization, &folder.path().join(format!("{port}.log")))
+        Server::start(
+            name,
+            &mut command,
+            port,
+            request("/api/things", "api.example.com", authorization),
+            &folder.path().join(format!("{port}.log")),
+        )
     };
 
     let mut servers = vec![

@@ -1,8 +1,6 @@
 //! Prints one line of JSON a figure; `cargo xtask bench` reads them and writes docs/benchmarks.md.
 
-mod edge;
 mod envoy;
-mod meter;
 mod tokens;
 mod verify;
 mod workerd;

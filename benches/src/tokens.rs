@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use token::{AccessClaims, Digest, Ed25519Signer, Secret, mint_access, mint_seamless};
 
-use crate::edge::Error;
+use seamless_bench::edge::Error;
 
 /// Who issues them.
 pub const ISSUER: &str = "https://login.example.com/corp";

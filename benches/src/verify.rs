@@ -10,7 +10,7 @@ use token::{
     mint_access, mint_seamless,
 };
 
-use crate::meter::{Goal, Meter};
+use seamless_bench::meter::{Goal, Meter};
 
 const NOW: u64 = 1_900_000_000;
 const ISSUER: &str = "https://login.example.com/corp";

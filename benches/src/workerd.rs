@@ -6,8 +6,9 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::edge::{Error, Plan, Server, free_port, given, measure as measure_all};
-use crate::meter::{Goal, median, print};
+use seamless_bench::edge::{Error, Plan, Server, free_port, given, measure as measure_all, request};
+use seamless_bench::meter::{Goal, median, print};
+
 use crate::tokens::{AUDIENCE, ISSUER, SECRET, Tokens};
 
 /// Measures all of them. `SEAMLESS_WORKERS` holds a folder for each Worker, with its script and what that imports;
@@ -118,7 +119,8 @@ impl Bench {
         let mut command = Command::new(&self.workerd);
         command.arg("serve").arg(&config);
         let log = self.logs.path().join(format!("{port}.log"));
-        Server::start(worker, &mut command, port, Some(authorization), &log)
+        let asked = request("/api/things", "api.example.com", Some(authorization));
+        Server::start(worker, &mut command, port, asked, &log)
     }
 }
 

@@ -29,7 +29,9 @@ usage: cargo xtask COMMAND
   test [--only STAGE]... [--system] [--verbose]
                      run every check and test; sets up what it needs by itself.
                      Debian packages and throw-away accounts only with --system or CI=true
-  bench [--quick]    measure, and write docs/benchmarks.md
+  bench [PART|all]... [--quick]
+                     measure, and write docs/benchmarks.md; no part: those that are not slow
+  soak [--short]     many tokens through one `serve`: memory and file handles stay what they were
   fuzz MINUTES       run every fuzz target for its share of the time (needs a nightly toolchain)
   keys COUNT [--users N] [--first N] [--format csv|authorized_keys]
                      public keys without private halves, on standard output
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test", rest @ ..] => stages::test(rest),
         ["bench", rest @ ..] => bench::bench(rest),
+        ["soak", rest @ ..] => bench::soak(rest),
         ["fuzz", minutes] => fuzz::fuzz(minutes),
         ["keys", rest @ ..] => keys::keys(rest),
         ["wasm", rest @ ..] => wasm::command(rest),
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
         // Started by `bench`: a small process of its own, so that no larger child hides the one measured.
         ["peak-memory", command @ ..] => bench::process::print_peak_memory(command),
         [] | ["help" | "--help" | "-h"] => {
-            println!("{HELP}\n\nstages of test: {}", stages::names());
+            println!("{HELP}\n\nstages of test: {}\nparts of bench: {}", stages::names(), bench::names());
             Ok(())
         }
         _ => Err(outcome::Failure::new(format!("don't know `{}`\n\n{HELP}", words.join(" ")))),

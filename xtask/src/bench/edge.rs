@@ -3,25 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Figure, Number, read_lines};
+use super::{Bench as All, Found};
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, find, output};
 use crate::stages::Workspace;
 use crate::{tools, wasm};
 
 /// Adds the figures of all three. What can't run here is noted, and the rest goes on.
-pub fn measure(
-    space: &Workspace,
-    quick: bool,
-    log: &mut Log,
-    (figures, numbers, notes): (&mut Vec<Figure>, &mut Vec<Number>, &mut Vec<String>),
-) -> Result {
-    let bench = Bench::prepare(space, quick, log)?;
+pub(super) fn measure(all: &mut All, found: &mut Found) -> Result {
+    let bench = Bench::prepare(&all.space, all.quick, &mut all.log)?;
     let mut parts: Vec<(&str, Result<Command>)> = vec![
         ("Node", bench.script("verify.mjs")),
         ("instance start", bench.script("start.mjs")),
         ("workerd", bench.workerd()),
-        ("Envoy", bench.envoy(log)),
+        ("Envoy", bench.envoy(&mut all.log)),
     ];
     for (name, command) in &mut parts {
         println!("measuring: {name}");
@@ -29,13 +24,9 @@ pub fn measure(
             Ok(command) => output(command),
             Err(failure) => Err(Failure::new(failure.to_string())),
         };
-        match lines.and_then(|text| read_lines(&text)) {
-            Ok((more_figures, more_numbers)) => {
-                figures.extend(more_figures);
-                numbers.extend(more_numbers);
-            }
-            Err(failure) => notes.push(format!("{name}: {failure}")),
-        }
+        lines
+            .and_then(|text| found.read(&text))
+            .unwrap_or_else(|failure| found.notes.push(format!("{name}: {failure}")));
     }
     Ok(())
 }
@@ -118,7 +109,18 @@ impl<'a> Bench<'a> {
     fn binary(&self, word: &str) -> Command {
         let mut command = cargo();
         command
-            .args(["run", "--quiet", "--release", "--locked", "--package", "seamless-bench", "--", word])
+            .args([
+                "run",
+                "--quiet",
+                "--release",
+                "--locked",
+                "--package",
+                "seamless-bench",
+                "--bin",
+                "seamless-bench",
+                "--",
+                word,
+            ])
             .args(self.quick.then_some("--quick"))
             .current_dir(&self.space.root);
         command

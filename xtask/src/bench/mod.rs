@@ -1,17 +1,59 @@
 //! `cargo xtask bench`: figures as ratios measured in one run, kept in docs/benchmarks.md.
 
+mod build;
 mod edge;
+mod issuer;
+mod page;
 pub mod process;
 
-use std::fmt::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, output};
 use crate::stages::{Workspace, workspace};
-use crate::{machine, static_build, tools};
+use crate::{static_build, tools};
+
+pub use issuer::soak;
+
+/// A part of the page, measured on its own.
+struct Part {
+    /// On the command line.
+    name: &'static str,
+    /// Its heading.
+    title: &'static str,
+    /// Only when it is named, or all are: it takes minutes.
+    slow: bool,
+    run: fn(&mut Bench, &mut Found) -> Result,
+}
+
+const PARTS: &[Part] = &[
+    Part { name: "verify", title: "Verification in Rust", slow: false, run: verify },
+    Part { name: "mint", title: "A mint as a process", slow: false, run: mint },
+    Part { name: "edge", title: "At the edge", slow: false, run: edge::measure },
+    Part { name: "issuer", title: "The issuer under load", slow: false, run: issuer::under_load },
+    Part { name: "keys", title: "Very many keys", slow: true, run: issuer::many_keys },
+    Part { name: "soak", title: "Soak", slow: true, run: issuer::soaked },
+    Part { name: "build", title: "Building it", slow: true, run: build::measure },
+];
+
+/// What the parts measure with.
+struct Bench {
+    space: Workspace,
+    /// Fewer rounds.
+    quick: bool,
+    log: Log,
+}
+
+/// What a part has found.
+#[derive(Default)]
+struct Found {
+    figures: Vec<Figure>,
+    numbers: Vec<Number>,
+    /// What could not be measured, and why.
+    notes: Vec<String>,
+}
 
 /// One comparison: ours beside something else, interleaved in one run.
 pub struct Figure {
@@ -50,63 +92,114 @@ pub struct Number {
     pub goal: Option<f64>,
 }
 
-/// Measures everything and writes docs/benchmarks.md.
+/// The names of the parts, for the usage.
+pub fn names() -> String {
+    let name = |part: &Part| format!("{}{}", part.name, if part.slow { " (slow)" } else { "" });
+    PARTS.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Measures the parts that are named (`all`: every one; none: those that take no minutes) and writes their sections of
+/// docs/benchmarks.md anew. The other sections stay.
 pub fn bench(args: &[&str]) -> Result {
-    let quick = match args {
-        [] => false,
-        ["--quick"] => true,
-        _ => return Err(Failure::new("bench: takes --quick or nothing")),
+    let quick = args.contains(&"--quick");
+    let named: Vec<&str> = args.iter().copied().filter(|word| *word != "--quick").collect();
+    if let Some(wrong) = named.iter().find(|name| **name != "all" && PARTS.iter().all(|p| p.name != **name)) {
+        return Err(Failure::new(format!("bench: no part `{wrong}`; there are: {}", names())));
+    }
+    let chosen = |part: &Part| {
+        if named.is_empty() { !part.slow } else { named.contains(&"all") || named.contains(&part.name) }
     };
     let space = workspace()?;
-    let mut log = Log::create(space.logs.join("bench.log"), false)?;
-    println!("building (the log is {})", log.path().display());
-    let mut notes = Vec::new();
-    let (mut figures, mut numbers) = in_process(&space, quick)?;
+    let log = Log::create(space.logs.join("bench.log"), false)?;
+    println!("the log is {}", log.path().display());
+    let page = space.root.join("docs/benchmarks.md");
+    let mut bench = Bench { space, quick, log };
+    for part in PARTS.iter().filter(|part| chosen(part)) {
+        println!("measuring: {}", part.name);
+        let load = page::load();
+        let mut found = Found::default();
+        (part.run)(&mut bench, &mut found)
+            .unwrap_or_else(|failure| found.notes.push(format!("{failure}\n{}", bench.log.tail(20))));
+        let section = page::section(&found, &load);
+        println!("\n## {}\n{section}", part.title);
+        if quick {
+            println!("(quick: docs/benchmarks.md is left as it is)");
+            continue;
+        }
+        // After each, so that a later one that is interrupted takes nothing along.
+        let titles = PARTS.iter().map(|part| part.title).collect::<Vec<_>>();
+        let before = std::fs::read_to_string(&page).unwrap_or_default();
+        let text = page::replace(&before, &titles, part.title, &section);
+        std::fs::write(&page, text).doing(format_args!("write {}", page.display()))?;
+        println!("written to {}", page.display());
+    }
+    Ok(())
+}
 
-    log.run(
-        cargo()
-            .args(["build", "--release", "--package", "seamless-issuer", "--locked"])
-            .current_dir(&space.root),
-    )
-    .map_err(|failure| Failure::new(format!("{failure}\n{}", log.tail(40))))?;
-    let ordinary = space.target.join("release/seamless");
+fn verify(bench: &mut Bench, found: &mut Found) -> Result {
+    let mut command = bench.program("seamless-bench");
+    command.args(bench.quick.then_some("--quick"));
+    found.read(&output(&mut command)?)
+}
+
+fn mint(bench: &mut Bench, found: &mut Found) -> Result {
+    let ordinary = bench.issuer()?;
     let fixed = static_build::build(static_build::Profile::Dist)
         .map(|built| built.binary)
-        .map_err(|failure| notes.push(format!("no static build: {failure}")))
+        .map_err(|failure| found.notes.push(format!("no static build: {failure}")))
         .ok();
-    let python = tools::python(&tools::folder()?, &space.root.join("tests/peers"), &mut log)
-        .map_err(|failure| notes.push(format!("no Python peer: {failure}")))
+    let peers = bench.space.root.join("tests/peers");
+    let python = tools::python(&tools::folder()?, &peers, &mut bench.log)
+        .map_err(|failure| found.notes.push(format!("no Python peer: {failure}")))
         .ok();
-    let plan = process::Plan { ordinary, fixed, python, quick };
-    process::measure(&plan, &mut figures, &mut numbers)?;
+    let plan = process::Plan { ordinary, fixed, python, quick: bench.quick };
+    process::measure(&plan, &mut found.figures, &mut found.numbers)
+}
 
-    let found = (&mut figures, &mut numbers, &mut notes);
-    edge::measure(&space, quick, &mut log, found)
-        .unwrap_or_else(|failure| notes.push(format!("the edge: {failure}\n{}", log.tail(20))));
-
-    let text = report(&figures, &numbers, &notes);
-    print!("{text}");
-    if quick {
-        println!("(quick: docs/benchmarks.md is left as it is)");
-        return Ok(());
+impl Bench {
+    /// The release build of the issuer.
+    fn issuer(&mut self) -> Result<PathBuf> {
+        println!("building the issuer");
+        let mut build = cargo();
+        build.args(["build", "--release", "--package", "seamless-issuer", "--locked"]);
+        self.log.run(build.current_dir(&self.space.root))?;
+        Ok(self.space.target.join("release/seamless"))
     }
-    write(&space.root.join("docs/benchmarks.md"), &text)
+
+    /// A program of benches/, which is built first.
+    fn program(&self, name: &str) -> std::process::Command {
+        let mut command = cargo();
+        command
+            .args([
+                "run",
+                "--quiet",
+                "--release",
+                "--locked",
+                "--package",
+                "seamless-bench",
+                "--bin",
+                name,
+                "--",
+            ])
+            .current_dir(&self.space.root);
+        command
+    }
+}
+
+impl Found {
+    /// Takes lines of JSON, each a figure or a number.
+    fn read(&mut self, text: &str) -> Result {
+        let (figures, numbers) = read_lines(text)?;
+        self.figures.extend(figures);
+        self.numbers.extend(numbers);
+        Ok(())
+    }
 }
 
 /// Median of the values, which must not be empty.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// Runs the bench binary, whose lines of JSON are figures and numbers.
-fn in_process(space: &Workspace, quick: bool) -> Result<(Vec<Figure>, Vec<Number>)> {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--release", "--locked", "--package", "seamless-bench", "--"]);
-    if quick {
-        command.arg("--quick");
-    }
-    read_lines(&output(command.current_dir(&space.root))?)
 }
 
 /// Lines of JSON, each a figure or a number.
@@ -140,81 +233,4 @@ fn read_lines(text: &str) -> Result<(Vec<Figure>, Vec<Number>)> {
         });
     }
     Ok((figures, numbers))
-}
-
-fn report(figures: &[Figure], numbers: &[Number], notes: &[String]) -> String {
-    let mut text = String::from(
-        "# Benchmarks\n\nWritten by `cargo xtask bench`; the last run. Each row compares two things measured in the same run, \
-         one after the other in turn: the ratio is the median of the pairs, with the lowest and the highest.\n\n\
-         | ours | beside | ours takes | the other takes | ratio (lowest to highest) | pairs | goal |\n\
-         | --- | --- | ---: | ---: | --- | ---: | --- |\n",
-    );
-    for figure in figures {
-        let (low, mid, high) = figure.ratio;
-        let goal = figure.goal.map_or_else(String::new, |(goal, limit)| {
-            let (is, shown) = match goal {
-                Goal::Ratio => (mid, format!("{}x", ratio(limit))),
-                Goal::Nanoseconds => (figure.seconds.0 * 1e9, format!("{limit} ns")),
-            };
-            format!("at most {shown}: {}", met(is <= limit))
-        });
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} | {}x ({} to {}) | {} | {goal} |",
-            figure.ours,
-            figure.beside,
-            time(figure.seconds.0),
-            time(figure.seconds.1),
-            ratio(mid),
-            ratio(low),
-            ratio(high),
-            figure.pairs,
-        );
-    }
-    text.push_str("\n| counted | value | goal |\n| --- | ---: | --- |\n");
-    for number in numbers {
-        let goal = number.goal.map_or_else(String::new, |goal| {
-            format!("at most {goal} {}: {}", number.unit, met(number.value <= goal))
-        });
-        let _ = writeln!(text, "| {} | {:.4} {} | {goal} |", number.name, number.value, number.unit);
-    }
-    text = text.replace(".0000 ", " ").replace(" : ", ": ");
-    text.push_str("\nMachine:\n\n");
-    for (name, value) in machine::describe() {
-        let _ = writeln!(text, "- {name}: {value}");
-    }
-    for note in notes {
-        let _ = writeln!(text, "- not measured: {note}");
-    }
-    text
-}
-
-fn met(yes: bool) -> &'static str {
-    if yes { "met" } else { "**not met**" }
-}
-
-/// Two digits behind the point, or two that say something.
-fn ratio(value: f64) -> String {
-    match value {
-        small if small.abs() < 0.01 => format!("{value:.4}"),
-        small if small.abs() < 0.1 => format!("{value:.3}"),
-        _ => format!("{value:.2}"),
-    }
-}
-
-fn time(seconds: f64) -> String {
-    match seconds {
-        s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
-        s if s < 1e-3 => format!("{:.1} µs", s * 1e6),
-        s => format!("{:.2} ms", s * 1e3),
-    }
-}
-
-fn write(path: &Path, text: &str) -> Result {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).doing(format_args!("make {}", folder.display()))?;
-    }
-    std::fs::write(path, text).doing(format_args!("write {}", path.display()))?;
-    println!("\nwritten to {}", path.display());
-    Ok(())
 }

@@ -1,0 +1,4 @@
+//! What the bench programs share.
+
+pub mod edge;
+pub mod meter;
