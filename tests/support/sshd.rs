@@ -303,14 +303,19 @@ impl Drop for HostRealm {
 
 /// The binary under test where sshd would run it: root's, below folders that are root's.
 #[derive(Debug)]
-struct Installed {
-    binary: PathBuf,
+pub struct Installed {
+    /// Its path, which sshd would run.
+    pub binary: PathBuf,
     _folder: TempDir,
 }
 
 impl Installed {
     /// One copy for all tests that run at a time.
-    fn shared() -> Arc<Self> {
+    ///
+    /// # Panics
+    /// If it cannot be made: it takes root.
+    #[must_use]
+    pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Installed>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(installed) = shared.upgrade() {

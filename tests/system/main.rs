@@ -13,6 +13,7 @@ mod http;
 mod import;
 mod itsdangerous;
 mod jwt_peers;
+mod kills;
 mod nginx;
 mod openssh;
 mod package;

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -138,6 +139,7 @@ enum Source {
 pub fn write(realm: &Realm, out: impl Write, to: &[Recipient], progress: &dyn Progress) -> Result<Manifest> {
     let staging = tempfile::Builder::new()
         .prefix(".backup-")
+        .permissions(std::fs::Permissions::from_mode(files::PRIVATE_DIR))
         .tempdir_in(&realm.dir)
         .map_err(|e| io("write into", &realm.dir, &e))?;
     let copy = staging.path().join(DATABASE);

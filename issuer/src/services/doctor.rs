@@ -64,6 +64,8 @@ pub struct Surroundings<'a> {
     pub entries: Vec<Entry>,
     /// The directories above it.
     pub parents: Vec<Entry>,
+    /// Realms beside it that were begun and not finished.
+    pub beside: Vec<PathBuf>,
     /// The Unix account, if the realm is one's home.
     pub account: Option<Account>,
     /// What sshd makes of it; only root can ask.
@@ -93,6 +95,7 @@ impl Severity {
 pub fn examine(realm: &Realm, around: &Surroundings<'_>) -> Vec<Finding> {
     let mut list = List::new(around);
     list.files();
+    list.leftovers();
     list.part("realm.toml and realm.db are readable", |_| {});
     list.clock_and_log(realm);
     list.signing_keys(realm);
@@ -108,6 +111,7 @@ pub fn examine(realm: &Realm, around: &Surroundings<'_>) -> Vec<Finding> {
 pub fn examine_closed(why: &Error, around: &Surroundings<'_>) -> Vec<Finding> {
     let mut list = List::new(around);
     list.files();
+    list.leftovers();
     // A mode that keeps it shut has been named already.
     if !list.findings.iter().any(|f| f.severity == Severity::Error && f.what.starts_with(why.message())) {
         list.push(Severity::Error, why.message().to_owned(), why.hint_text().map(str::to_owned));
@@ -215,6 +219,27 @@ impl<'a> List<'a> {
                         format!("chown root {path}; chmod 0755 {path}"),
                     );
                 }
+            }
+        });
+    }
+
+    /// Files that a killed process was still writing. Whatever they were to become is as it was before.
+    fn leftovers(&mut self) {
+        self.part("no process that was killed has left files behind", |list| {
+            let left: Vec<_> = list
+                .around
+                .entries
+                .iter()
+                .map(|e| &e.path)
+                .chain(&list.around.beside)
+                .filter(|path| is_left(path))
+                .collect();
+            for path in left {
+                let path = path.display();
+                list.warning(
+                    format!("{path} is left from a process that was killed"),
+                    format!("if no seamless is at work here just now: rm -r {path}"),
+                );
             }
         });
     }
@@ -328,11 +353,10 @@ impl<'a> List<'a> {
     fn strays(&mut self, keys: &[SigningKey]) {
         let folder = self.around.dir.join(SIGNING);
         let known: HashSet<_> = keys.iter().map(|key| signing::path(&self.around.dir, key)).collect();
-        let inside = self
-            .around
-            .entries
-            .iter()
-            .filter(|e| e.path.parent() == Some(&folder) && !known.contains(&e.path));
+        let inside =
+            self.around.entries.iter().filter(|e| {
+                e.path.parent() == Some(&folder) && !known.contains(&e.path) && !is_left(&e.path)
+            });
         for entry in inside.collect::<Vec<_>>() {
             let path = entry.path.display();
             self.warning(
@@ -581,6 +605,12 @@ fn short_hash(bytes: &[u8]) -> [u8; 16] {
 }
 
 /// What others may read: what is told to everybody anyway.
+/// Whether a file has a name that nothing keeps when it ends by itself.
+fn is_left(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    [".new-", ".backup-"].iter().any(|begin| name.starts_with(begin))
+}
+
 fn is_public(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "pub")
         || path.file_name().is_some_and(|n| n == "known_hosts" || n == "authorized_keys" || n == "rules.json")
@@ -658,6 +688,7 @@ mod tests {
                 uid: rustix::process::geteuid().as_raw(),
                 entries: layout::entries(&self.realm.dir),
                 parents: layout::parents(&self.realm.dir),
+                beside: layout::unfinished_beside(&self.realm.dir),
                 account: None,
                 sshd: None,
                 binary: Ok("/usr/bin/seamless".into()),

@@ -81,6 +81,9 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
+/// How long one waits for another's change.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// The version of the schema that this program writes.
 pub const SCHEMA: usize = MIGRATIONS.len();
 
@@ -118,13 +121,20 @@ impl SqliteStore {
         };
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut connection = Connection::open_with_flags(path, flags).map_err(|e| trouble(path, &e))?;
-        let set_up = connection.busy_timeout(Duration::from_secs(5)).and_then(|()| match mode {
+        let set_up = connection.busy_timeout(BUSY).and_then(|()| match mode {
             Mode::ReadOnly => Ok(()),
             _ => connection.execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
             ),
         });
         set_up.map_err(|e| trouble(path, &e))?;
+        if mode == Mode::ReadOnly && needs_a_writer(&connection) {
+            // A process was killed and left a journal that only a writer may roll back.
+            drop(connection);
+            drop(Self::open(path, Mode::ReadWrite)?);
+            connection = Connection::open_with_flags(path, flags).map_err(|e| trouble(path, &e))?;
+            connection.busy_timeout(BUSY).map_err(|e| trouble(path, &e))?;
+        }
         let before = schema(&connection, path, mode)?;
         let mut taken_forward = None;
         if before < newest() {
@@ -711,6 +721,13 @@ fn prepare_file(path: &Path, mode: Mode) -> Result<()> {
         Ok(_) => Err(Error::internal(format!("{} is a link or no file", path.display()))),
         Err(e) => Err(io("read", path, &e)),
     }
+}
+
+/// Whether a reader can't read, though its file is there.
+fn needs_a_writer(connection: &Connection) -> bool {
+    let read = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    let code = read.err().and_then(|e| e.sqlite_error_code());
+    matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 /// The schema of the database, 0 for a new one.

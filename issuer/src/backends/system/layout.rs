@@ -52,6 +52,20 @@ pub fn parents(dir: &Path) -> Vec<Entry> {
     dir.ancestors().skip(1).filter_map(entry).collect()
 }
 
+/// Directories of ours beside the realm that a killed `init` or `restore` was filling.
+#[must_use]
+pub fn unfinished_beside(dir: &Path) -> Vec<PathBuf> {
+    let uid = rustix::process::geteuid().as_raw();
+    let entries = dir.parent().and_then(|parent| std::fs::read_dir(parent).ok());
+    let begun = |path: &Path| {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        name.starts_with(".new-")
+            && path.join("signing").is_dir()
+            && entry(path).is_some_and(|e| e.kind == Kind::Folder && e.uid == uid)
+    };
+    entries.into_iter().flatten().flatten().map(|e| e.path()).filter(|path| begun(path)).collect()
+}
+
 fn entry(path: &Path) -> Option<Entry> {
     let meta = path.symlink_metadata().ok()?;
     let kind = match meta.file_type() {
