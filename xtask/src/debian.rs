@@ -7,7 +7,7 @@ use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, find};
 
 /// The programs that system tests start, and the package each comes from.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 12] = [
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -16,6 +16,7 @@ const NEEDED: [(&str, &str); 11] = [
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("age", "age"),
+    ("strace", "strace"),
     ("systemd-socket-activate", "systemd"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),

@@ -128,14 +128,16 @@ impl SqliteStore {
             ),
         });
         set_up.map_err(|e| trouble(path, &e))?;
-        if mode == Mode::ReadOnly && needs_a_writer(&connection) {
+        let mut version = read_version(&connection);
+        if mode == Mode::ReadOnly && version.as_ref().is_err_and(needs_a_writer) {
             // A process was killed and left a journal that only a writer may roll back.
             drop(connection);
             drop(Self::open(path, Mode::ReadWrite)?);
             connection = Connection::open_with_flags(path, flags).map_err(|e| trouble(path, &e))?;
             connection.busy_timeout(BUSY).map_err(|e| trouble(path, &e))?;
+            version = read_version(&connection);
         }
-        let before = schema(&connection, path, mode)?;
+        let before = check_version(version.map_err(|e| trouble(path, &e))?, path, mode)?;
         let mut taken_forward = None;
         if before < newest() {
             if mode == Mode::ReadOnly {
@@ -724,17 +726,17 @@ fn prepare_file(path: &Path, mode: Mode) -> Result<()> {
 }
 
 /// Whether a reader can't read, though its file is there.
-fn needs_a_writer(connection: &Connection) -> bool {
-    let read = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-    let code = read.err().and_then(|e| e.sqlite_error_code());
-    matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+fn needs_a_writer(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 /// The schema of the database, 0 for a new one.
-fn schema(connection: &Connection, path: &Path, mode: Mode) -> Result<i64> {
-    let version: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|e| trouble(path, &e))?;
+fn read_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Refuses a schema that this program can't work with.
+fn check_version(version: i64, path: &Path, mode: Mode) -> Result<i64> {
     if version > newest() {
         return Err(Error::internal(format!(
             "{} is of schema {version}, this seamless knows up to {}",
