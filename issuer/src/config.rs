@@ -15,6 +15,13 @@ use crate::names::{self, RealmName};
 /// The file's name in a realm's directory.
 pub const FILE: &str = "realm.toml";
 
+/// The most that `realm.toml` may allow a token to live, in seconds.
+const LONGEST_TTL: u64 = 86_400;
+
+/// How long a revocation is kept: as long as a token can live under any settings, leeway included. Under those of
+/// today it would not do, since a token may be from the day before they were made shorter.
+pub const REVOKED_FOR: u64 = LONGEST_TTL + 60;
+
 /// A realm's settings, checked.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -236,8 +243,8 @@ impl Config {
             .or_else(|| (name == self.default_audience()).then(Audience::default))
     }
 
-    /// The longest that any token of this realm can be alive, leeway included: how long a retired key stays
-    /// published and a revocation is kept.
+    /// The longest that a token minted under these settings can be alive, leeway included: how long a retired key
+    /// stays published.
     #[must_use]
     pub fn longest_life(&self) -> u64 {
         let by_audience = self.audiences.values().filter_map(|a| a.max_ttl).map(|s| s.0).max().unwrap_or(0);
@@ -256,9 +263,9 @@ impl Config {
             }
             Err(Error::internal(format!("{what} is {value}, outside {}..{}", Seconds(from), Seconds(to))))
         };
-        range("tokens.max_ttl", self.tokens.max_ttl, 1, 86_400)?;
+        range("tokens.max_ttl", self.tokens.max_ttl, 1, LONGEST_TTL)?;
         range("tokens.ttl", self.tokens.ttl, 1, self.tokens.max_ttl.0)?;
-        range("seamless.max_age", self.seamless.max_age, 1, 86_400)?;
+        range("seamless.max_age", self.seamless.max_age, 1, LONGEST_TTL)?;
         range("verify.leeway", self.verify.leeway, 0, 60)?;
         let lists = [&self.verify.audience, &self.seamless.audiences];
         for audience in lists.into_iter().flatten().chain(self.audiences.keys()) {
@@ -269,7 +276,7 @@ impl Config {
         }
         for (name, audience) in &self.audiences {
             let max = audience.max_ttl.unwrap_or(self.tokens.max_ttl);
-            range(&format!("audiences.{name:?}.max_ttl"), max, 1, 86_400)?;
+            range(&format!("audiences.{name:?}.max_ttl"), max, 1, LONGEST_TTL)?;
             range(&format!("audiences.{name:?}.ttl"), audience.ttl.unwrap_or(Seconds(1)), 1, max.0)?;
             for scope in audience.scopes.iter().flatten() {
                 names::check_scope(scope).map_err(internal)?;

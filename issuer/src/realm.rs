@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::names::RealmName;
+use crate::services::session::Strangers;
 use crate::services::trust::TrustCache;
 
 /// The database's name in a realm's directory.
@@ -47,6 +48,8 @@ pub struct Realm {
     pub clock: Arc<dyn Clock>,
     /// What verifiers trust, kept until the store changes.
     pub(crate) trust: TrustCache,
+    /// How many unknown keys were proven of late.
+    pub(crate) strangers: Strangers,
     /// What `serve` counts; nothing elsewhere.
     pub metrics: OnceLock<Arc<Metrics>>,
     /// The schema of its database, if opening it took that forward.
@@ -89,6 +92,7 @@ impl Realm {
             audit: AuditLog::at(&dir.join(AUDIT)),
             clock,
             trust: TrustCache::default(),
+            strangers: Strangers::default(),
             metrics: OnceLock::new(),
             upgraded_from: None,
         })

@@ -4,6 +4,7 @@
 //! of [`process::LIMIT`] and dies with the test that started it.
 
 pub mod agent;
+pub mod attacker;
 pub mod debian;
 pub mod envoy;
 pub mod home;

@@ -1,4 +1,4 @@
-//! Other people's implementations: itsdangerous, PyJWT, jose.
+//! Other people's implementations: itsdangerous, PyJWT, jose, paramiko.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,6 +27,12 @@ impl Peer {
     #[must_use]
     pub fn pyjwt() -> Option<Self> {
         Self::python("pyjwt_peer.py")
+    }
+
+    /// paramiko, made to attack; see [`crate::attacker`].
+    #[must_use]
+    pub fn ssh_attacker() -> Option<Self> {
+        Self::python("ssh_attacker.py")
     }
 
     /// npm jose.

@@ -52,8 +52,23 @@ impl Served {
     #[track_caller]
     #[must_use]
     pub fn start_in(home: Home, dir: PathBuf, key: PathBuf, options: &[&str]) -> Self {
+        Self::start_with(home, dir, key, |command| command.args(options))
+    }
+
+    /// On free ports, in this home, with more on its command line or in its environment.
+    ///
+    /// # Panics
+    /// If the banner does not come.
+    #[track_caller]
+    #[must_use]
+    pub fn start_with(
+        home: Home,
+        dir: PathBuf,
+        key: PathBuf,
+        more: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let (ssh, http) = (free_port(), free_port());
-        let mut running = Running::start(&mut command(&home, &dir, ssh, http, options));
+        let mut running = Running::start(more(&mut command(&home, &dir, ssh, http, &[])));
         let banner = running.wait_for("the banner's third line", |serve| {
             let text = format!("{}{}", serve.stdout(), serve.stderr());
             pasted(&text).map(|_| text)

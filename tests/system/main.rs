@@ -11,6 +11,7 @@ mod fetched_keys;
 mod first_start;
 mod http;
 mod import;
+mod incidents;
 mod itsdangerous;
 mod jwt_peers;
 mod kills;

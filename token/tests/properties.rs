@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use token::seen::Seen;
 use token::{
-    AccessClaims, Audiences, Code, Digest, Ed25519Signer, Es256Signer, Format, Leeway, MaxAge, PublicKey,
-    PublicKeys, Revocation, Revocations, Rules, Scratch, Secret, Sign, Verifier, inspect, jws, mint_access,
-    mint_seamless, seamless,
+    AccessClaims, Audiences, Code, Digest, Ed25519Signer, Es256Signer, Format, Leeway, MaxAge, Outcome,
+    PublicKey, PublicKeys, RequestView, Revocation, Revocations, Rules, Scratch, Secret, Sign, Verifier,
+    inspect, jws, mint_access, mint_seamless, seamless,
 };
 
 const ISSUER: &str = "https://login.example/corp";
@@ -187,6 +187,61 @@ fn a_remembered_signature_is_all_that_is_remembered() {
     assert!(seen.is_empty());
     verifier.set_public_keys(Some(PublicKeys::from_keys(ISSUER, vec![]).unwrap())).unwrap();
     assert_eq!(judge(&verifier, &mut seen, token, NOW), Err(Code::UnknownKey));
+}
+
+/// Ory Oathkeeper #743: a remembered yes was given to requests that need other scopes.
+#[test]
+fn a_remembered_signature_answers_no_other_question() {
+    struct Asks<'a>(&'a str, &'a [u8]);
+    impl RequestView for Asks<'_> {
+        fn method(&self) -> &str {
+            "GET"
+        }
+        fn scheme(&self) -> &str {
+            "https"
+        }
+        fn authority(&self) -> &str {
+            "a.example"
+        }
+        fn path(&self) -> Option<&[u8]> {
+            Some(self.0.as_bytes())
+        }
+        fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+            name.eq_ignore_ascii_case("authorization").then_some(self.1).into_iter()
+        }
+    }
+
+    let token = mint_access(&claims("ada", &["read"], &[], &["a"]), &*ED25519).unwrap();
+    let header = format!("Bearer {token}");
+    let rules = r#"{"rules": [
+        {"path_prefix": "/read", "need": "required", "scopes": ["read"]},
+        {"path_prefix": "/write", "need": "required", "scopes": ["write"]},
+        {"path_prefix": "/other", "need": "required", "audience": "b"},
+        {"path_prefix": "/touched", "need": "required", "amr": ["user"]}
+    ]}"#;
+    let verifier = VERIFIER.clone().with_rules(Rules::from_json(rules).unwrap());
+    let mut seen = Seen::new([1; 32]);
+    for _ in 0..3 {
+        for (path, wanted) in [
+            ("/read", None),
+            ("/write", Some(Code::MissingScope)),
+            ("/other", Some(Code::WrongAudience)),
+            ("/touched", Some(Code::MissingScope)),
+            ("/read", None),
+        ] {
+            let mut scratch = Scratch::new();
+            let asks = Asks(path, header.as_bytes());
+            let found = match verifier.check_seen(&asks, NOW, &mut scratch, &mut seen) {
+                Outcome::Rejection(rejection) => Some(rejection.code),
+                outcome => {
+                    assert!(matches!(outcome, Outcome::Identity(_)), "{path}");
+                    None
+                }
+            };
+            assert_eq!(found, wanted, "{path}");
+        }
+        assert_eq!(seen.len(), 1, "it is remembered all the while");
+    }
 }
 
 #[test]

@@ -4,13 +4,13 @@ use serde_json::json;
 
 use crate::backends::audit::Record;
 use crate::backends::store::{
-    Change, Enrolled, Enrolment, Fingerprint, KeyFate, Revoked, StoredRevocation, Then, Totals, UserKey,
+    Change, Enrolled, Enrolment, Fingerprint, KeyFate, Revoked, Then, Totals, UserKey,
 };
 use crate::error::{Error, Result};
 use crate::names::{RealmName, UserName};
 use crate::public_key::PublicKey;
 use crate::realm::Realm;
-use crate::services::change::{Deed, commit};
+use crate::services::change::{Deed, commit_revoking};
 
 /// What may be asked of a key beyond its signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -155,23 +155,18 @@ pub fn offered(realm: &Realm, blob: &[u8]) -> Result<Option<UserKey>> {
 
 /// Removes a key, and revokes the tokens that it fetched.
 pub fn remove(realm: &Realm, fingerprint: Fingerprint) -> Result<UserName> {
-    let now = realm.now();
     let key = realm.store.key(&fingerprint)?.ok_or_else(|| {
         Error::failed(format!("there is no key {fingerprint} in this realm"))
             .hint(format!("list them: seamless key list {}", realm.name))
     })?;
-    let revocation = Change::Revoke(StoredRevocation {
-        what: Revoked::SshKey { fingerprint: fingerprint.to_string(), user: key.user.to_string() },
-        created_at: now,
-        keep_until: now + realm.config.longest_life(),
-    });
+    let what = Revoked::SshKey { fingerprint: fingerprint.to_string(), user: key.user.to_string() };
     let deed = Deed {
         action: "key.remove",
         user: Some(&key.user),
         fingerprint: Some(fingerprint),
         given: json!({}),
     };
-    commit(realm, deed, &[Change::RemoveKey(fingerprint), revocation])?;
+    commit_revoking(realm, deed, vec![Change::RemoveKey(fingerprint)], what)?;
     Ok(key.user)
 }
 
@@ -198,7 +193,7 @@ pub(super) fn check(key: &PublicKey, conditions: &Conditions, now: u64) -> Resul
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::backends::audit::Door;
     use crate::config::KeysBy;
@@ -208,7 +203,13 @@ mod tests {
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
-    fn token(realm: &Realm, user: &str, key: &PublicKey) -> String {
+    pub(crate) fn enrol(realm: &Realm, user: &str) -> PublicKey {
+        let key = PublicKey::parse_line(KEY, "key").unwrap();
+        add(realm, &user.parse().unwrap(), &key, &Conditions::default(), "file").unwrap();
+        key
+    }
+
+    pub(crate) fn token(realm: &Realm, user: &str, key: &PublicKey) -> String {
         let caller = Caller {
             user: user.parse().unwrap(),
             key: Some(key.fingerprint),
@@ -218,7 +219,7 @@ mod tests {
         mint::mint(realm, &caller, &Ask::default()).unwrap().token.to_string()
     }
 
-    fn verdict(realm: &Realm, token: &str) -> String {
+    pub(crate) fn verdict(realm: &Realm, token: &str) -> String {
         let verifier = trust::verifier(realm).unwrap();
         let mut scratch = token::Scratch::new();
         match verifier.verify(token.as_bytes(), realm.now(), &mut scratch) {

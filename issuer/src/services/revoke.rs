@@ -6,7 +6,7 @@ use crate::backends::store::{Change, Fingerprint, Revoked, StoredRevocation};
 use crate::error::{Error, Result};
 use crate::names::UserName;
 use crate::realm::Realm;
-use crate::services::change::{Deed, commit};
+use crate::services::change::{Deed, commit_revoking};
 
 /// Which tokens to revoke.
 #[derive(Clone, Debug)]
@@ -53,12 +53,9 @@ pub fn revoke(realm: &Realm, which: Which) -> Result<StoredRevocation> {
             (Revoked::Kid(kid), None, None)
         }
     };
-    let revocation =
-        StoredRevocation { what, created_at: now, keep_until: now + realm.config.longest_life() };
-    let given = json!({"revocation": describe(&revocation.what)});
+    let given = json!({"revocation": describe(&what)});
     let deed = Deed { action: "token.revoke", user: user.as_ref(), fingerprint, given };
-    commit(realm, deed, &[Change::ForgetRevocations { now }, Change::Revoke(revocation.clone())])?;
-    Ok(revocation)
+    commit_revoking(realm, deed, vec![Change::ForgetRevocations { now }], what)
 }
 
 /// The revocation in the shape that verifiers read: the entries of `--revoked FILE`.

@@ -1,6 +1,7 @@
 //! What happens inside an ssh session, the same behind sshd's forced command and behind our own server.
 
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -38,26 +39,59 @@ pub fn answer(realm: &Realm, caller: &Caller, command: Option<&[u8]>) -> Reply {
 
 /// The user that an offered key would speak for, if its owner proves it. Changes and records nothing: a client
 /// offers every key that it has, and whoever wants to know whose a key is can offer it too.
+///
+/// One look-up, whatever comes of it: a refusal tells nothing by its work (CVE-2016-20012 and its kin). A locked user
+/// may log in, to be told so by the mint; an unusable key may not.
 pub fn candidate(realm: &Realm, blob: &[u8], address: Option<IpAddr>) -> Result<Option<UserName>> {
-    let fingerprint = Fingerprint::of(blob);
-    let Some(key) = realm.store.key(&fingerprint)? else { return Ok(None) };
-    let caller = Caller { user: key.user.clone(), key: Some(fingerprint), door: Door::SshOwn, address };
-    match mint::authorise(realm, &caller, realm.now()) {
-        Ok(_) => Ok(Some(key.user)),
-        // A locked user may log in, to be told so; an unusable key may not.
-        Err(error) if error.kind() == Kind::Locked => {
-            let usable =
-                key.expires_at.is_none_or(|at| realm.now() < at) && mint::comes_from(&key.from, address);
-            Ok(usable.then_some(key.user))
+    let key = realm.store.key(&Fingerprint::of(blob))?;
+    let usable = key.filter(|key| {
+        key.expires_at.is_none_or(|at| realm.now() < at) && mint::comes_from(&key.from, address)
+    });
+    Ok(usable.map(|key| key.user))
+}
+
+/// How often the refusal of a key that the realm does not know is recorded, in seconds.
+const STRANGERS_EVERY: u64 = 10;
+
+/// Refusals of keys that nobody here has. Anybody can make such a key and prove it, as often as they like; a record
+/// for each would let them fill the disk, and without a record nobody gets a token.
+#[derive(Debug, Default)]
+pub struct Strangers {
+    /// When one was last recorded, and how many were not since.
+    last: Mutex<(u64, u64)>,
+}
+
+impl Strangers {
+    /// How many went unrecorded before this one, if this one is to be recorded.
+    fn record_now(&self, now: u64) -> Option<u64> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back must not silence it.
+        if last.0 <= now && now < last.0.saturating_add(STRANGERS_EVERY) {
+            last.1 = last.1.saturating_add(1);
+            return None;
         }
-        Err(error) => Err(error),
+        let before = last.1;
+        *last = (now, 0);
+        Some(before)
     }
 }
 
-/// Records that a proven key was turned away before a session began.
+/// Records that a proven key was turned away before a session began: each one that the realm knows, and of others
+/// one now and then, with how many there were between.
 pub fn refused(realm: &Realm, blob: &[u8], address: Option<IpAddr>, reason: &'static str) {
     let fingerprint = Fingerprint::of(blob);
     let owner = realm.store.key(&fingerprint).ok().flatten().map(|k| k.user.to_string());
+    let unrecorded = match &owner {
+        Some(_) => 0,
+        None => match realm.strangers.record_now(realm.now()) {
+            Some(before) => before,
+            None => return,
+        },
+    };
+    let mut given = json!({"reason": reason});
+    if let (Some(given), true) = (given.as_object_mut(), unrecorded > 0) {
+        given.insert("unrecorded_before".to_owned(), unrecorded.into());
+    }
     let record = Record {
         action: "login",
         subject: owner,
@@ -65,7 +99,7 @@ pub fn refused(realm: &Realm, blob: &[u8], address: Option<IpAddr>, reason: &'st
         door: Door::SshOwn,
         address: address.map(|a| a.to_string()),
         asked: Value::Null,
-        given: json!({"reason": reason}),
+        given,
         outcome: "refused",
         id: None,
     };
@@ -195,4 +229,45 @@ fn keys(realm: &Realm, caller: &Caller, json: bool) -> Result<Reply> {
 
 fn plain(text: String) -> Reply {
     Reply { stdout: Zeroizing::new(text), stderr: String::new(), exit: 0, log: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::audit::Filter;
+    use crate::config::KeysBy;
+    use crate::services::fixture::{NOW, realm};
+    use crate::services::keys::tests::enrol;
+
+    fn logins(realm: &Realm) -> Vec<Value> {
+        let filter = Filter { action: Some("login".into()), ..Filter::default() };
+        realm.audit.read(&filter).unwrap()
+    }
+
+    /// Attack: prove keys of one's own making for days, until the disk is full and nobody gets a token.
+    #[test]
+    fn strangers_do_not_fill_the_disk() {
+        let (_parent, clock, realm) = realm(KeysBy::File);
+        let known = enrol(&realm, "ada");
+        for second in 0..20 {
+            clock.set(NOW + second);
+            for number in 0..10 {
+                refused(&realm, &[number; 51], None, "not a key of an active user");
+            }
+        }
+        let records = logins(&realm);
+        assert_eq!(records.len(), 2, "one in ten seconds");
+        assert_eq!(
+            (&records[0]["given"]["unrecorded_before"], &records[1]["given"]["unrecorded_before"]),
+            (&Value::Null, &Value::from(99)),
+            "and how many there were between"
+        );
+        for _ in 0..3 {
+            refused(&realm, &known.blob, None, "expired");
+        }
+        assert_eq!(logins(&realm).len(), 5, "what the realm knows is recorded each time");
+        clock.set(NOW + 19 - 50);
+        refused(&realm, &[9; 51], None, "not a key of an active user");
+        assert_eq!(logins(&realm).len(), 6, "a clock that was set back does not silence it");
+    }
 }

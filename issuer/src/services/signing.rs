@@ -15,11 +15,11 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::backends::files;
-use crate::backends::store::{Change, KeyState, Revoked, SigningAlgorithm, SigningKey, StoredRevocation};
+use crate::backends::store::{Change, KeyState, Revoked, SigningAlgorithm, SigningKey};
 use crate::clock::random;
 use crate::error::{Error, Result};
 use crate::realm::{Realm, SIGNING};
-use crate::services::change::{Deed, commit};
+use crate::services::change::{Deed, commit, revocation};
 
 /// JWKS are cached this long at most; a key signs no earlier than twice that after it was published.
 pub const JWKS_MAX_AGE: u64 = 300;
@@ -134,11 +134,8 @@ pub fn retire(realm: &Realm, kid: &str, compromised: bool) -> Result<Option<Stri
         return Err(Error::failed(format!("key {kid} is compromised already")));
     }
     gone.state = KeyState::Compromised;
-    let keep_until = now + realm.config.longest_life();
-    let mut changes = vec![
-        Change::PutSigningKey(gone),
-        Change::Revoke(StoredRevocation { what: Revoked::Kid(kid.to_owned()), created_at: now, keep_until }),
-    ];
+    let withdrawn = revocation(Revoked::Kid(kid.to_owned()), now);
+    let mut changes = vec![Change::PutSigningKey(gone), Change::Revoke(withdrawn)];
     let mut heir = None;
     if key.state == KeyState::Active {
         let mut new = generate(&realm.dir, key.algorithm, now)?;
@@ -486,6 +483,38 @@ mod tests {
             assert!(active(&realm, algorithm).unwrap_err().message().contains("has expired"));
             clock.set(NOW);
         }
+    }
+
+    /// The fault of others: a name that is the hash of the whole private JWK, and so a test for guesses at it.
+    #[test]
+    fn a_kid_is_made_from_the_public_half_alone() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        use sha2::{Digest as _, Sha256};
+
+        let (_parent, _clock, realm) = realm(KeysBy::File);
+        for (algorithm, members) in [
+            (SigningAlgorithm::EdDsa, &["crv", "kty", "x"][..]),
+            (SigningAlgorithm::Es256, &["crv", "kty", "x", "y"]),
+            (SigningAlgorithm::Rs256, &["e", "kty", "n"]),
+        ] {
+            let key = generate(&realm.dir, algorithm, NOW).unwrap();
+            let jwk: serde_json::Value = serde_json::from_str(key.jwk.as_deref().unwrap()).unwrap();
+            for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+                assert!(jwk.get(private).is_none(), "{private} in what is published");
+            }
+            // RFC 7638 section 3.2: these members, in this order, and nothing between them.
+            let text: Vec<_> = members.iter().map(|name| format!("\"{name}\":{}", jwk[*name])).collect();
+            let hash = Sha256::digest(format!("{{{}}}", text.join(",")));
+            assert_eq!(key.kid, URL_SAFE_NO_PAD.encode(hash), "{algorithm:?}");
+            assert_eq!(signer(&realm.dir, &key).unwrap().kid(), key.kid);
+        }
+        // A shared secret has no public half: its name is random.
+        let (one, two) = (
+            import_secret(&realm.dir, b"the very same secret", NOW).unwrap(),
+            import_secret(&realm.dir, b"the very same secret", NOW).unwrap(),
+        );
+        assert_ne!(one.kid, two.kid);
     }
 
     #[test]

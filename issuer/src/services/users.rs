@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::backends::store::{Change, Revoked, StoredRevocation, User};
+use crate::backends::store::{Change, Revoked, User};
 use crate::error::{Error, Result};
 use crate::names::{self, UserName};
 use crate::realm::Realm;
-use crate::services::change::{Deed, commit};
+use crate::services::change::{Deed, commit, commit_revoking};
 
 /// Every user by name, one after the other.
 pub fn each(realm: &Realm, each: &mut dyn FnMut(User) -> Result<()>) -> Result<()> {
@@ -29,7 +29,7 @@ pub fn lock(realm: &Realm, name: &UserName) -> Result<()> {
         return Err(Error::failed(format!("{name} is locked already")));
     }
     let deed = Deed { action: "user.lock", user: Some(name), fingerprint: None, given: json!({}) };
-    commit(realm, deed, &[Change::SetLocked(name.clone(), true), revoke_all(realm, name)])
+    commit_revoking(realm, deed, vec![Change::SetLocked(name.clone(), true)], all_of(realm, name)).map(drop)
 }
 
 /// Unlocks a user. Tokens from before the lock stay revoked.
@@ -47,7 +47,7 @@ pub fn remove(realm: &Realm, name: &UserName) -> Result<usize> {
     let keys = realm.store.keys(Some(name))?.len();
     let deed =
         Deed { action: "user.remove", user: Some(name), fingerprint: None, given: json!({"keys": keys}) };
-    commit(realm, deed, &[Change::RemoveUser(name.clone()), revoke_all(realm, name)])?;
+    commit_revoking(realm, deed, vec![Change::RemoveUser(name.clone())], all_of(realm, name))?;
     Ok(keys)
 }
 
@@ -81,12 +81,7 @@ pub fn edit_scopes(realm: &Realm, name: &UserName, add: &[String], remove: &[Str
     find(realm, name)
 }
 
-/// Revokes whatever the user was issued up to now, in either format.
-pub(super) fn revoke_all(realm: &Realm, name: &UserName) -> Change {
-    let now = realm.now();
-    Change::Revoke(StoredRevocation {
-        what: Revoked::Subject { sub: name.to_string(), issued_before: now },
-        created_at: now,
-        keep_until: now + realm.config.longest_life(),
-    })
+/// Whatever the user was issued up to now, in either format.
+fn all_of(realm: &Realm, name: &UserName) -> Revoked {
+    Revoked::Subject { sub: name.to_string(), issued_before: realm.now() }
 }

@@ -144,9 +144,10 @@ async fn serve(
         Some(_) => Realm::open(dir, Access::Write, context.clock.clone())?,
         None => make(context, dir, first_http, tls.is_some())?,
     });
-    // An operator's realm without keys is the operator's business.
+    // A realm whose keys were taken out stays as it is: what lies at home may be why.
     let own = own_keys().await;
-    let new = if fresh || keys::totals(&realm)?.keys == 0 {
+    let totals = keys::totals(&realm)?;
+    let new = if fresh || (totals.keys == 0 && totals.users == 0) {
         enrol::enrol(&realm, &own_name().parse()?, &own.found)?
     } else {
         Vec::new()

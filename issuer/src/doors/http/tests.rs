@@ -136,6 +136,7 @@ fn stage_with(settings: &str, options: impl FnOnce(&mut Options)) -> Stage {
         clock: clock.clone(),
         metrics: std::sync::OnceLock::new(),
         trust: Default::default(),
+        strangers: Default::default(),
     });
     let log = Arc::new(Mutex::new(Vec::new()));
     let lines = Arc::clone(&log);

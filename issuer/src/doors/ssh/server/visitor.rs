@@ -343,7 +343,65 @@ fn refusal(kind: Kind, error: &str, hint: &str) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::config::KeysBy;
+    use crate::services::fixture::{NOW, Watched, realm};
+    use crate::services::keys::{self, Conditions};
+    use crate::services::users;
+
+    fn key(number: u8) -> PublicKey {
+        use ssh_key::public::{Ed25519PublicKey, KeyData};
+        PublicKey::new(KeyData::Ed25519(Ed25519PublicKey([number; 32])), "")
+    }
+
+    /// Attack: tell by what a refusal costs whether a name or a key is known here (CVE-2016-20012).
+    #[tokio::test]
+    async fn an_offer_costs_one_look_up_whatever_is_known() {
+        let (_parent, clock, mut realm) = realm(KeysBy::File);
+        let enrolled = |number: u8, conditions: Conditions, user: &str| {
+            let blob = key(number).to_bytes().unwrap();
+            let key = crate::public_key::PublicKey::from_wire(&blob, "", "key").unwrap();
+            keys::add(&realm, &user.parse().unwrap(), &key, &conditions, "file").unwrap();
+        };
+        enrolled(1, Conditions::default(), "ada");
+        enrolled(2, Conditions { expires_at: Some(NOW + 5), ..Conditions::default() }, "ada");
+        enrolled(3, Conditions { from: vec!["10.0.0.0/8".into()], ..Conditions::default() }, "bob");
+        enrolled(4, Conditions::default(), "eve");
+        users::lock(&realm, &"eve".parse().unwrap()).unwrap();
+        clock.set(NOW + 10);
+
+        let store = Watched::over(&realm);
+        let asked = store.asked();
+        realm.store = Box::new(store);
+        let records = realm.audit.verify().unwrap().records;
+        let realm = Arc::new(realm);
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        let visitor = Visitor::new(Arc::clone(&realm), Arc::new(|_| ()), loopback, Arc::default());
+        let sha1 = Algorithm::Rsa { hash: None };
+        for (login, number, algorithm, user) in [
+            ("corp", 1, &Algorithm::Ed25519, Some("ada")),
+            // It is told so once its key is proven, and not before.
+            ("corp", 4, &Algorithm::Ed25519, Some("eve")),
+            ("corp", 2, &Algorithm::Ed25519, None),
+            ("corp", 3, &Algorithm::Ed25519, None),
+            ("corp", 9, &Algorithm::Ed25519, None),
+            ("corp", 1, &sha1, None),
+            ("corp", 9, &sha1, None),
+            ("root", 1, &Algorithm::Ed25519, None),
+            ("root", 9, &Algorithm::Ed25519, None),
+            ("ada", 1, &Algorithm::Ed25519, None),
+            ("nobody-here", 9, &Algorithm::Ed25519, None),
+        ] {
+            let before = asked.load(Ordering::SeqCst);
+            let found = visitor.candidate(login, &key(number), algorithm).await;
+            let found = found.ok().flatten().map(|user| user.to_string());
+            assert_eq!(found.as_deref(), user, "{login} {number}");
+            assert_eq!(asked.load(Ordering::SeqCst) - before, 1, "{login} {number}");
+        }
+        assert_eq!(realm.audit.verify().unwrap().records, records, "an offer is not recorded");
+    }
 
     #[test]
     fn a_terminal_gets_carriage_returns() {
