@@ -15,7 +15,7 @@ use std::io::{BufReader, Cursor, Read};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::backends::store::{Enrolled, Enrolment, KeyFate, Then};
+use crate::backends::store::{Enrolled, Enrolment, KeyFate, Then, Unsaid};
 use crate::error::{Error, Result};
 use crate::names::UserName;
 use crate::progress::Progress;
@@ -29,8 +29,9 @@ pub use self::csv::COLUMNS;
 /// Where the keys of an import came from, as the store and the audit log have it.
 const SOURCE: &str = "import";
 
-/// Keys in one transaction. More would keep mints waiting for the audit log, fewer would sync too often.
-const BATCH: usize = 10_000;
+/// Keys in one transaction. More would keep mints waiting for the audit log, fewer would write each page of the
+/// database more often.
+const BATCH: usize = 20_000;
 
 /// The most keys that go in together or not at all: they are one transaction, and are held until the last is read.
 pub const MOST_AT_ONCE: usize = 100_000;
@@ -116,6 +117,8 @@ struct Entry {
     user: UserName,
     key: PublicKey,
     conditions: Conditions,
+    /// What the line says nothing of: an import never lifts such a condition.
+    unsaid: Unsaid,
     groups: Vec<String>,
     scopes: Vec<String>,
     left_out: bool,
@@ -229,7 +232,7 @@ impl<'a> Work<'a> {
 
     /// What the store is to be asked; nothing for a line that an earlier one has said already.
     fn judge(&mut self, entry: Entry) -> Result<Option<(u64, Enrolment)>, Refusal> {
-        let Entry { line, user, key, conditions, groups, scopes, left_out } = entry;
+        let Entry { line, user, key, conditions, unsaid, groups, scopes, left_out } = entry;
         let refused = |why: String| Refusal {
             line,
             user: Some(user.clone()),
@@ -249,7 +252,7 @@ impl<'a> Work<'a> {
         };
         self.summary.left_out += u64::from(left_out);
         let mut enrolment = keys::enrolment(&user, &key, &conditions, SOURCE, self.now);
-        (enrolment.groups, enrolment.scopes) = (groups, scopes);
+        (enrolment.groups, enrolment.scopes, enrolment.unsaid) = (groups, scopes, unsaid);
         Ok(Some((line, enrolment)))
     }
 
@@ -274,7 +277,7 @@ impl<'a> Work<'a> {
                         });
                     }
                     Enrolled { key: KeyFate::Added, .. } => added += 1,
-                    Enrolled { key: KeyFate::Unchanged, groups, scopes }
+                    Enrolled { key: KeyFate::Unchanged, groups, scopes, .. }
                         if groups.is_empty() && scopes.is_empty() =>
                     {
                         unchanged += 1;
@@ -469,6 +472,12 @@ mod tests {
         assert_eq!(counts(&again), [0, 0, 4, 1]);
         let longer = text.replace("2030-01-01", "2031-01-01").replace("staff ops", "staff ops new");
         assert_eq!(counts(&run(&realm, &longer, &ASK).0), [0, 1, 3, 1]);
+        let bare = format!("user,key\nada,{}\n", key(1));
+        assert_eq!(counts(&run(&realm, &bare, &ASK).0), [0, 0, 1, 0], "what a file does not speak of stays");
+        let lifted = format!("user,key,expires\nada,{},\n", key(1));
+        assert_eq!(counts(&run(&realm, &lifted, &ASK).0), [0, 1, 0, 0]);
+        let ada = &realm.store.keys(Some(&"ada".parse().unwrap())).unwrap()[0];
+        assert_eq!((ada.expires_at, ada.from.len()), (None, 2));
         let taken = format!("user,key\neve,{}\n", key(1));
         let (summary, refused) = run(&realm, &taken, &ASK);
         assert_eq!(

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::backends::audit::Record;
 use crate::backends::store::{
-    Change, Enrolled, Enrolment, Fingerprint, KeyFate, Revoked, Then, Totals, UserKey,
+    Change, Enrolled, Enrolment, Fingerprint, KeyFate, Revoked, Then, Totals, Unsaid, UserKey,
 };
 use crate::error::{Error, Result};
 use crate::names::{RealmName, UserName};
@@ -84,7 +84,7 @@ pub(super) fn enrolment(
         added_at: now,
         source: Some(source.to_owned()),
     };
-    Enrolment { key, groups: vec![], scopes: vec![] }
+    Enrolment { key, unsaid: Unsaid::default(), groups: vec![], scopes: vec![] }
 }
 
 /// Enrols a batch in one transaction, with one audit record for each key that is added or changed and each list
@@ -107,7 +107,7 @@ pub(super) fn enrol(
 }
 
 fn records<'a>(one: &'a Enrolment, fate: &'a Enrolled) -> impl Iterator<Item = Record> + use<'a> {
-    let key = &one.key;
+    let key = fate.kept.as_deref().unwrap_or(&one.key);
     let action = match fate.key {
         KeyFate::Added => Some("key.add"),
         KeyFate::Changed => Some("key.change"),

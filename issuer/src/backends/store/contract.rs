@@ -207,7 +207,12 @@ fn concurrent_adds_are_all_there(dir: &Path, open: Open<'_>) {
 }
 
 fn enrolment(owner: &str, n: u16, groups: &[&str]) -> Enrolment {
-    Enrolment { key: key(owner, n), groups: strings(groups), scopes: strings(groups) }
+    Enrolment {
+        key: key(owner, n),
+        unsaid: Unsaid::default(),
+        groups: strings(groups),
+        scopes: strings(groups),
+    }
 }
 
 fn enrol(store: &dyn Store, batch: &[Enrolment], then: Then) -> Vec<Enrolled> {
@@ -223,12 +228,10 @@ fn enrol(store: &dyn Store, batch: &[Enrolment], then: Then) -> Vec<Enrolled> {
 fn enrolling_judges_each_key_by_itself(dir: &Path, open: Open<'_>) {
     let store = open(dir);
     apply(&*store, &[Change::EnsureUser(user("ada")), Change::AddKey(key("ada", 1))]).unwrap();
-    let other =
-        Enrolment { key: UserKey { expires_at: None, ..key("ada", 1) }, groups: vec![], scopes: vec![] };
+    let other = Enrolment { key: UserKey { expires_at: None, ..key("ada", 1) }, ..enrolment("ada", 1, &[]) };
     let renamed = Enrolment {
         key: UserKey { comment: "x".into(), source: Some("import".into()), added_at: 99, ..key("ada", 1) },
-        groups: vec![],
-        scopes: vec![],
+        ..enrolment("ada", 1, &[])
     };
     let batch = [
         enrolment("bob", 3, &["staff", "staff"]),
@@ -257,7 +260,17 @@ fn enrolling_judges_each_key_by_itself(dir: &Path, open: Open<'_>) {
 
     assert_eq!(enrol(&*store, &[enrolment("bob", 3, &["staff", "ops"])], Then::Commit)[0].groups, ["ops"]);
     assert_eq!(enrol(&*store, std::slice::from_ref(&other), Then::Commit)[0].key, KeyFate::Changed);
-    assert_eq!(store.key(&other.key.fingerprint).unwrap(), Some(other.key));
+    assert_eq!(store.key(&other.key.fingerprint).unwrap().as_ref(), Some(&other.key));
+
+    // What nothing is said of stays, and what is said counts.
+    let unsaid = Unsaid { expires_at: true, from: true, require_touch: false, require_verify: true };
+    let plain = UserKey { expires_at: Some(99), from: vec![], require_touch: false, ..other.key.clone() };
+    let loose = Enrolment { key: plain, unsaid, ..enrolment("ada", 1, &[]) };
+    let expected = UserKey { require_touch: false, ..other.key };
+    let done = enrol(&*store, std::slice::from_ref(&loose), Then::Commit).remove(0);
+    assert_eq!((done.key, done.kept.as_deref()), (KeyFate::Changed, Some(&expected)));
+    assert_eq!(store.key(&expected.fingerprint).unwrap(), Some(expected));
+    assert_eq!(enrol(&*store, &[loose], Then::Commit)[0].key, KeyFate::Unchanged);
     assert_ne!(before, store.version().unwrap());
 }
 
@@ -287,8 +300,7 @@ fn what_ends_is_found_and_counted(dir: &Path, open: Open<'_>) {
     let store = open(dir);
     let ending = |n: u16, at| Enrolment {
         key: UserKey { expires_at: at, ..key("ada", n) },
-        groups: vec![],
-        scopes: vec![],
+        ..enrolment("ada", n, &[])
     };
     let batch =
         [ending(1, Some(30)), ending(2, None), ending(3, Some(10)), ending(4, Some(20)), ending(5, Some(40))];

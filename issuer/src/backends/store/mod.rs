@@ -188,10 +188,25 @@ pub enum Change {
 pub struct Enrolment {
     /// The key. Its user is made if there is none of that name.
     pub key: UserKey,
+    /// Conditions that nothing was said of: a key that is there keeps its own.
+    pub unsaid: Unsaid,
     /// Groups that the user joins.
     pub groups: Vec<String>,
     /// Scopes that the user is granted.
     pub scopes: Vec<String>,
+}
+
+/// Which conditions of a key nothing was said of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsaid {
+    /// `expires_at`.
+    pub expires_at: bool,
+    /// `from`.
+    pub from: bool,
+    /// `require_touch`.
+    pub require_touch: bool,
+    /// `require_verify`.
+    pub require_verify: bool,
 }
 
 /// What became of an [`Enrolment`].
@@ -199,6 +214,8 @@ pub struct Enrolment {
 pub struct Enrolled {
     /// What became of the key.
     pub key: KeyFate,
+    /// The key as it is now, where that is not as it was asked for.
+    pub kept: Option<Box<UserKey>>,
     /// The groups that the user was not in before.
     pub groups: Vec<String>,
     /// The scopes that it did not have before.

@@ -4,6 +4,7 @@
 use std::io::BufRead;
 
 use super::{Entry, Lines, MOST_LINE_BYTES, Refusal, Whose, unreadable, user_in_comment, when};
+use crate::backends::store::Unsaid;
 use crate::error::{Error, Result};
 use crate::names::shorten;
 use crate::public_key::PublicKey;
@@ -106,7 +107,13 @@ fn entry(line: u64, text: &str, whose: &Whose) -> Result<Entry, Refusal> {
     };
     refusal.user = Some(user.clone());
     let (conditions, left_out) = conditions(&options).map_err(|why| because(&refusal, why))?;
-    Ok(Entry { line, user, key, conditions, groups: vec![], scopes: vec![], left_out })
+    let unsaid = Unsaid {
+        expires_at: conditions.expires_at.is_none(),
+        from: conditions.from.is_empty(),
+        require_touch: !conditions.require_touch,
+        require_verify: !conditions.require_verify,
+    };
+    Ok(Entry { line, user, key, conditions, unsaid, groups: vec![], scopes: vec![], left_out })
 }
 
 /// An option and its value.

@@ -8,6 +8,7 @@ use std::io::BufRead;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 
 use super::{Entry, Lines, MOST_LINE_BYTES, Refusal, Whose, unreadable, user_in_comment, when};
+use crate::backends::store::Unsaid;
 use crate::error::{Error, Result};
 use crate::names::{self, UserName, shorten};
 use crate::public_key::PublicKey;
@@ -93,7 +94,14 @@ impl<'a, R: BufRead> Csv<'a, R> {
             require_touch: yes("require_touch")?,
             require_verify: yes("require_verify")?,
         };
-        Ok(Entry { line, user, key, conditions, groups, scopes, left_out: false })
+        let absent = |name| !self.header.contains(&name);
+        let unsaid = Unsaid {
+            expires_at: absent("expires"),
+            from: absent("from"),
+            require_touch: absent("require_touch"),
+            require_verify: absent("require_verify"),
+        };
+        Ok(Entry { line, user, key, conditions, unsaid, groups, scopes, left_out: false })
     }
 }
 
