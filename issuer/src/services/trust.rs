@@ -1,7 +1,7 @@
 //! What verifiers of this realm trust: the JWK set that is published, and the verifier behind `/verify`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::backends::store::{Revoked, SigningAlgorithm, SigningKey};
 use crate::backends::{files, http_get};
@@ -13,7 +13,7 @@ use crate::services::signing;
 /// The verifier and what it was made from.
 #[derive(Default)]
 pub(crate) struct TrustCache {
-    verifier: Mutex<Option<Cached>>,
+    verifier: RwLock<Option<Cached>>,
     /// Read once: a file that is being edited must not shut a running /verify.
     rules: OnceLock<Option<token::Rules>>,
 }
@@ -35,10 +35,16 @@ pub fn jwks(realm: &Realm) -> Result<String> {
 pub fn verifier(realm: &Realm) -> Result<Arc<token::Verifier>> {
     let version = realm.store.version()?;
     let now = realm.now();
-    let mut cache = realm.trust.verifier.lock().unwrap_or_else(PoisonError::into_inner);
+    let fresh = |cached: &Cached| cached.version == version && now < cached.until;
+    if let Some(cached) = realm.trust.verifier.read().unwrap_or_else(PoisonError::into_inner).as_ref()
+        && fresh(cached)
+    {
+        return Ok(Arc::clone(&cached.verifier));
+    }
+    let mut cache = realm.trust.verifier.write().unwrap_or_else(PoisonError::into_inner);
+    // Of all who found the old one, the first makes the new one.
     if let Some(cached) = cache.as_ref()
-        && cached.version == version
-        && now < cached.until
+        && fresh(cached)
     {
         return Ok(Arc::clone(&cached.verifier));
     }

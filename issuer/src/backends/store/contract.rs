@@ -192,6 +192,16 @@ fn the_version_moves(dir: &Path, open: Open<'_>) {
     assert_ne!(before.0, one.version().unwrap());
     assert_ne!(before.1, two.version().unwrap());
     assert!(two.user(&name("ada")).unwrap().is_some());
+
+    // However often it is asked, every commit is seen at once: one's own, another's, and the first after a quiet time.
+    for n in 0..200 {
+        let (writer, reader) = if n % 3 == 0 { (&one, &two) } else { (&two, &one) };
+        let before = (writer.version().unwrap(), reader.version().unwrap());
+        assert_eq!(before, (writer.version().unwrap(), reader.version().unwrap()));
+        apply(&**writer, &[Change::EnsureUser(user(&format!("user-{n}")))]).unwrap();
+        assert_ne!(before.0, writer.version().unwrap(), "{n}: the writer's own");
+        assert_ne!(before.1, reader.version().unwrap(), "{n}: the other's");
+    }
 }
 
 fn concurrent_adds_are_all_there(dir: &Path, open: Open<'_>) {

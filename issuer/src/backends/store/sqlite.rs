@@ -3,6 +3,8 @@
 //! WAL with synchronous=FULL: readers never wait for a writer, and a change is on the disk when it is acknowledged.
 //! Opening is what a forced command pays for on every log-in, so a read-only open does as little as it can.
 
+mod glance;
+
 use std::collections::HashSet;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use super::{
 };
 use crate::error::{Error, Result, io};
 use crate::names::UserName;
+use glance::Glance;
 
 /// `slms`: tells our file from any other SQLite database.
 const APPLICATION_ID: i32 = 0x736c_6d73;
@@ -101,6 +104,7 @@ pub enum Mode {
 /// A [`Store`] in one file.
 pub struct SqliteStore {
     inner: Mutex<Inner>,
+    glance: Glance,
     path: PathBuf,
     taken_forward: Option<i64>,
 }
@@ -149,7 +153,12 @@ impl SqliteStore {
             let done = migrate(&mut connection, before, MIGRATIONS).map_err(|e| trouble(path, &e))?;
             taken_forward = (done && before > 0).then_some(before);
         }
-        Ok(Self { inner: Mutex::new(Inner { connection, commits: 0 }), path: path.to_owned(), taken_forward })
+        Ok(Self {
+            inner: Mutex::new(Inner { connection, commits: 0 }),
+            glance: Glance::at(path),
+            path: path.to_owned(),
+            taken_forward,
+        })
     }
 
     /// The schema that the database had, if opening it took it forward.
@@ -237,10 +246,13 @@ impl Store for SqliteStore {
     }
 
     fn version(&self) -> Result<u64> {
-        let inner = self.lock();
-        let mut statement = inner.connection.prepare_cached("PRAGMA data_version").map_err(|e| broken(&e))?;
-        let others: u32 = statement.query_row([], |row| row.get(0)).map_err(|e| broken(&e))?;
-        Ok((u64::from(others) << 32) | (inner.commits & 0xffff_ffff))
+        self.glance.version(|| {
+            let inner = self.lock();
+            let mut statement =
+                inner.connection.prepare_cached("PRAGMA data_version").map_err(|e| broken(&e))?;
+            let others: u32 = statement.query_row([], |row| row.get(0)).map_err(|e| broken(&e))?;
+            Ok((u64::from(others) << 32) | (inner.commits & 0xffff_ffff))
+        })
     }
 
     fn copy_to(&self, to: &Path, frozen: &mut dyn FnMut() -> Result<()>) -> Result<()> {
