@@ -158,6 +158,8 @@ fn http(limits: Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        // Answers are small: one buffer and a plain write cost less than two and a vectored one.
+        .writev(false)
         // Runs between requests too, so it also ends idle connections.
         .header_read_timeout(limits.opening)
         .max_buf_size(usize::from(MOST_HEADERS));
