@@ -35,3 +35,20 @@ pub fn find(program: &str) -> Option<std::path::PathBuf> {
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
 }
+
+/// The clock that can be set (`tests/peers/clock.c`), compiled: to be preloaded.
+///
+/// # Panics
+/// If it does not compile.
+#[must_use]
+pub fn clock(home: &crate::home::Home) -> Option<std::path::PathBuf> {
+    let compiler = needs("cc")?;
+    let library = home.join("clock.so");
+    let source = crate::root().join("tests/peers/clock.c");
+    let mut command = home.command(compiler);
+    let _ = crate::process::run(
+        command.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&library).arg(source),
+    )
+    .ok();
+    Some(library)
+}

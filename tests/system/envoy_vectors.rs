@@ -14,7 +14,6 @@ use std::time::Duration;
 use seamless_tests::envoy::{Envoy, needs};
 use seamless_tests::home::Home;
 use seamless_tests::http::{free_port, mirror};
-use seamless_tests::process::run;
 use serde_json::{Value, json};
 
 /// A request and what is to be said about it.
@@ -310,21 +309,11 @@ fn configuration(settings: &[(Value, u16)], filter: &Path, admin: u16) -> Value 
     })
 }
 
-/// The clock that can be set, compiled.
-fn clock(home: &Home) -> Option<PathBuf> {
-    let compiler = seamless_tests::skip::needs("cc")?;
-    let library = home.join("clock.so");
-    let source = seamless_tests::root().join("tests/peers/clock.c");
-    let mut command = home.command(compiler);
-    let _ = run(command.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&library).arg(source)).ok();
-    Some(library)
-}
-
 #[test]
 fn envoy_says_what_the_vectors_say() {
     let Some((program, filter)) = needs() else { return };
     let home = Home::new();
-    let Some(library) = clock(&home) else { return };
+    let Some(library) = seamless_tests::skip::clock(&home) else { return };
     let mut cases = cases();
     let all = cases.len();
     cases.retain(Case::is_http);

@@ -158,6 +158,22 @@ pub(crate) fn is_a_link(path: &Path) -> Error {
         .hint("a realm follows no links: put the file itself there")
 }
 
+/// Whether there is a place to write to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// In bytes, for this account.
+    pub free: u64,
+    /// The file system takes no changes.
+    pub read_only: bool,
+}
+
+/// What the file system of `dir` has left.
+pub fn room(dir: &Path) -> Result<Room> {
+    let stat = rustix::fs::statvfs(dir).map_err(|e| error::io("look at", dir, &e.into()))?;
+    let read_only = stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    Ok(Room { free: stat.f_bavail.saturating_mul(stat.f_frsize), read_only })
+}
+
 /// Makes the name of a new, renamed or removed file in `dir` last.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(|e| error::io("sync", dir, &e))

@@ -15,7 +15,7 @@ use crate::config::{self, Digest, Format, KeysBy};
 use crate::error::{Error, Result, io};
 use crate::names::{RealmName, UserName};
 use crate::public_key::{MOST_BYTES, PublicKey};
-use crate::realm::{Access, Realm};
+use crate::realm::{Access, DATABASE, Realm, SIGNING};
 use crate::services::init::{self, Plan};
 
 /// What came over, and what did not.
@@ -41,13 +41,27 @@ pub fn is_original(dir: &Path) -> bool {
         && !dir.join(config::FILE).exists()
 }
 
-/// Adopts the realm in `dir`.
+/// Adopts the realm in `dir`. One whose adoption was killed is gone on with.
 pub fn adopt(dir: &Path, name: &RealmName, issuer: &str, clock: Arc<dyn Clock>) -> Result<Adopted> {
     config::check_issuer(issuer)?;
+    if dir.join(config::FILE).exists() && dir.join("secret").exists() {
+        let realm = Realm::open(dir, Access::Write, clock)?;
+        if init::holds_secret(&realm, &files::read_private(&dir.join("secret"))?)? {
+            let (_, left) = users(&dir.join("keys"), realm.now(), &mut Vec::new()).unwrap_or_default();
+            let keys = usize::try_from(realm.store.totals()?.keys).unwrap_or(usize::MAX);
+            let foreign_lines = put_away(dir)?;
+            return Ok(Adopted { realm, keys, left, foreign_lines });
+        }
+    }
     if !is_original(dir) {
         return Err(Error::failed(format!("{} is no realm of the Python seamless", dir.display()))
             .hint("it would hold `secret` and `keys/`; a new realm is made by: seamless init"));
     }
+    // Without realm.toml there was no realm yet: what is there is begun and was never used. The log goes on.
+    for begun in [DATABASE, "realm.db-wal", "realm.db-shm"] {
+        let _ = std::fs::remove_file(dir.join(begun));
+    }
+    let _ = std::fs::remove_dir_all(dir.join(SIGNING));
     let secret = files::read_private(&dir.join("secret"))?;
     // The original left the home open to its group.
     files::set_mode(dir, 0o700)?;
@@ -64,13 +78,21 @@ pub fn adopt(dir: &Path, name: &RealmName, issuer: &str, clock: Arc<dyn Clock>) 
     let given = |_: [&str; 2]| json!({"realm": name.as_str(), "issuer": issuer, "keys": keys, "left": left});
     init::found(dir, &plan, clock.clone(), "realm.adopt", changes, given)?;
     let realm = Realm::open(dir, Access::Write, clock)?;
+    let foreign_lines = put_away(dir)?;
+    Ok(Adopted { realm, keys, left, foreign_lines })
+}
+
+/// What the realm no longer needs. The secret goes last, since it says that this is not done.
+fn put_away(dir: &Path) -> Result<Option<(PathBuf, usize)>> {
     let foreign_lines = keep_foreign_lines(dir)?;
+    let keys = dir.join("keys");
+    if keys.is_dir() {
+        files::set_mode(&keys, files::PRIVATE_DIR)?;
+        std::fs::rename(&keys, dir.join("keys.adopted")).map_err(|e| io("rename", &keys, &e))?;
+    }
     // From here on `signing/` has the secret; a second copy would outlive its rotation.
     std::fs::remove_file(dir.join("secret")).map_err(|e| io("remove", &dir.join("secret"), &e))?;
-    files::set_mode(&dir.join("keys"), files::PRIVATE_DIR)?;
-    std::fs::rename(dir.join("keys"), dir.join("keys.adopted"))
-        .map_err(|e| io("rename", &dir.join("keys"), &e))?;
-    Ok(Adopted { realm, keys, left, foreign_lines })
+    Ok(foreign_lines)
 }
 
 fn users(dir: &Path, now: u64, changes: &mut Vec<Change>) -> Result<(usize, Vec<String>)> {
@@ -179,5 +201,43 @@ mod tests {
         let secret = signing::active(&adopted.realm, SigningAlgorithm::Hmac).unwrap();
         assert_eq!(&**files::read_private(&signing::path(&dir, &secret)).unwrap(), b"0f0f0f0f0f0f0f0f0f0f");
         assert!(adopt(&dir, &"corp".parse().unwrap(), "https://login.example/corp", clock).is_err());
+    }
+
+    #[test]
+    fn an_adoption_that_was_killed_is_repeated() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("corp");
+        let original = || {
+            std::fs::create_dir_all(dir.join("keys")).unwrap();
+            std::fs::write(dir.join("keys/ada"), KEY).unwrap();
+            let path = dir.join("secret");
+            std::fs::write(&path, "0f0f0f0f0f0f0f0f0f0f").unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o400)).unwrap();
+        };
+        let clock = Arc::new(FixedClock::at(1_800_000_000));
+        let adopt = || adopt(&dir, &"corp".parse().unwrap(), "https://login.example/corp", clock.clone());
+        original();
+        drop(adopt().unwrap());
+        // After the commit, before realm.toml: everything of the original is there yet.
+        std::fs::remove_file(dir.join(config::FILE)).unwrap();
+        std::fs::remove_dir_all(dir.join("keys.adopted")).unwrap();
+        original();
+        let again = adopt().unwrap();
+        assert_eq!((again.keys, again.left.len()), (1, 0));
+        assert_eq!(again.realm.store.signing_keys().unwrap().len(), 2);
+        assert_eq!(std::fs::read_dir(dir.join(SIGNING)).unwrap().count(), 2, "none of the first try");
+        assert_eq!(again.realm.audit.verify().unwrap().problems, []);
+        drop(again);
+        // After realm.toml: what is left is put away.
+        original();
+        std::fs::remove_dir_all(dir.join("keys.adopted")).unwrap();
+        let again = adopt().unwrap();
+        assert_eq!(again.keys, 1);
+        assert!(
+            !dir.join("secret").exists()
+                && !dir.join("keys").exists()
+                && dir.join("keys.adopted/ada").exists()
+        );
+        assert!(adopt().is_err(), "and now it is done");
     }
 }

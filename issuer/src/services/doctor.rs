@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::backends::files::Room;
 use crate::backends::store::{KeyState, SigningAlgorithm, SigningKey, UserKey};
 use crate::backends::system::accounts::{self, Account};
 use crate::backends::system::fence;
@@ -64,6 +65,8 @@ pub struct Surroundings<'a> {
     pub entries: Vec<Entry>,
     /// The directories above it.
     pub parents: Vec<Entry>,
+    /// What its file system has left.
+    pub room: Result<Room>,
     /// Realms beside it that were begun and not finished.
     pub beside: Vec<PathBuf>,
     /// The Unix account, if the realm is one's home.
@@ -96,6 +99,7 @@ pub fn examine(realm: &Realm, around: &Surroundings<'_>) -> Vec<Finding> {
     let mut list = List::new(around);
     list.files();
     list.leftovers();
+    list.room();
     list.part("realm.toml and realm.db are readable", |_| {});
     list.clock_and_log(realm);
     list.signing_keys(realm);
@@ -112,6 +116,7 @@ pub fn examine_closed(why: &Error, around: &Surroundings<'_>) -> Vec<Finding> {
     let mut list = List::new(around);
     list.files();
     list.leftovers();
+    list.room();
     // A mode that keeps it shut has been named already.
     if !list.findings.iter().any(|f| f.severity == Severity::Error && f.what.starts_with(why.message())) {
         list.push(Severity::Error, why.message().to_owned(), why.hint_text().map(str::to_owned));
@@ -219,6 +224,32 @@ impl<'a> List<'a> {
                         format!("chown root {path}; chmod 0755 {path}"),
                     );
                 }
+            }
+        });
+    }
+
+    /// Without an audit record there is no token.
+    fn room(&mut self) {
+        const SOON_FULL: u64 = 16 * 1024 * 1024;
+        self.part("there is room for the audit log", |list| {
+            let dir = list.around.dir.display();
+            match list.around.room {
+                Ok(Room { read_only: true, .. }) => list.error(
+                    format!("the file system of {dir} takes no changes, so nothing is minted"),
+                    format!(
+                        "see why (dmesg, mount), then: mount -o remount,rw $(findmnt -no TARGET -T {dir})"
+                    ),
+                ),
+                Ok(Room { free: 0..8192, .. }) => list.error(
+                    format!("no space left on the disk of {dir}, so nothing is minted"),
+                    format!("free some: df -h {dir}"),
+                ),
+                Ok(Room { free, .. }) if free < SOON_FULL => list.warning(
+                    format!("the disk of {dir} is nearly full: {} KiB are left", free / 1024),
+                    format!("free some: df -h {dir}"),
+                ),
+                Ok(_) => {}
+                Err(ref error) => list.trouble(&error.clone(), &format!("df -h {dir}")),
             }
         });
     }
@@ -660,6 +691,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::backends::files;
     use crate::backends::store::Change;
     use crate::backends::system::layout;
     use crate::clock::FixedClock;
@@ -689,6 +721,7 @@ mod tests {
                 entries: layout::entries(&self.realm.dir),
                 parents: layout::parents(&self.realm.dir),
                 beside: layout::unfinished_beside(&self.realm.dir),
+                room: files::room(&self.realm.dir),
                 account: None,
                 sshd: None,
                 binary: Ok("/usr/bin/seamless".into()),

@@ -1,5 +1,6 @@
 //! Whether a realm could mint a token now.
 
+use crate::backends::files;
 use crate::backends::store::KeyState;
 use crate::error::Error;
 use crate::realm::Realm;
@@ -13,6 +14,8 @@ pub enum Health {
     NoKey,
     /// The store does not answer. The detail is for the log.
     NoStore(Error),
+    /// Nothing can be recorded, and so nothing is minted: the disk is full, or takes no changes.
+    NoRoom,
 }
 
 /// Asks the store for a key that signs.
@@ -22,6 +25,13 @@ pub fn health(realm: &Realm) -> Health {
         Ok(keys) => keys,
         Err(error) => return Health::NoStore(error),
     };
+    // Less than one record and the block that it lies in.
+    const LEAST: u64 = 8 * 1024;
+    match files::room(&realm.dir) {
+        Ok(room) if room.read_only || room.free < LEAST => return Health::NoRoom,
+        Ok(_) => {}
+        Err(error) => return Health::NoStore(error),
+    }
     let now = realm.now();
     let signs = keys.iter().any(|k| k.state == KeyState::Active && k.expires_at.is_none_or(|at| now < at));
     if signs { Health::Good } else { Health::NoKey }

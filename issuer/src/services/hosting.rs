@@ -263,6 +263,7 @@ pub fn surroundings(dir: &Path, facts: Option<&[u8]>) -> Result<Surroundings<'st
         entries: layout::entries(dir),
         parents: layout::parents(dir),
         beside: layout::unfinished_beside(dir),
+        room: files::room(dir),
         account: accounts::by_uid(uid).filter(|a| a.home == dir && accounts::is_realm_home(a)),
         sshd: facts,
         binary: accounts::installed_binary(),

@@ -20,6 +20,7 @@ use super::{
     Change, Enrolled, Enrolment, Fingerprint, KeyFate, KeyState, Revoked, SigningAlgorithm, SigningKey,
     Store, StoredRevocation, Then, Totals, User, UserKey,
 };
+use crate::backends::files;
 use crate::error::{Error, Result, io};
 use crate::names::UserName;
 use glance::Glance;
@@ -134,10 +135,17 @@ impl SqliteStore {
         set_up.map_err(|e| trouble(path, &e))?;
         let mut version = read_version(&connection);
         if mode == Mode::ReadOnly && version.as_ref().is_err_and(needs_a_writer) {
-            // A process was killed and left a journal that only a writer may roll back.
             drop(connection);
-            drop(Self::open(path, Mode::ReadWrite)?);
-            connection = Connection::open_with_flags(path, flags).map_err(|e| trouble(path, &e))?;
+            if nothing_changes(path) {
+                // Without this SQLite wants to make two files beside it.
+                let uri = format!("file:{}?immutable=1", in_uri(path));
+                connection = Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+                    .map_err(|e| trouble(path, &e))?;
+            } else {
+                // A process was killed and left a journal that only a writer may roll back.
+                drop(Self::open(path, Mode::ReadWrite)?);
+                connection = Connection::open_with_flags(path, flags).map_err(|e| trouble(path, &e))?;
+            }
             connection.busy_timeout(BUSY).map_err(|e| trouble(path, &e))?;
             version = read_version(&connection);
         }
@@ -767,6 +775,20 @@ fn prepare_file(path: &Path, mode: Mode) -> Result<()> {
         Ok(_) => Err(Error::internal(format!("{} is a link or no file", path.display()))),
         Err(e) => Err(io("read", path, &e)),
     }
+}
+
+/// Whether the database is as a whole in its one file, on a file system that takes no changes.
+fn nothing_changes(path: &Path) -> bool {
+    let journal = path.with_extension("db-wal").metadata();
+    files::room(path).is_ok_and(|room| room.read_only) && journal.map_or(true, |meta| meta.len() == 0)
+}
+
+/// A path as SQLite's URIs want it (sqlite.org/uri.html).
+fn in_uri(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+    let bytes = path.as_os_str().as_bytes().iter();
+    bytes.map(|b| if plain(*b) { char::from(*b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// Whether a reader can't read, though its file is there.
