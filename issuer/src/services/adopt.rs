@@ -45,7 +45,7 @@ pub fn is_original(dir: &Path) -> bool {
 pub fn adopt(dir: &Path, name: &RealmName, issuer: &str, clock: Arc<dyn Clock>) -> Result<Adopted> {
     config::check_issuer(issuer)?;
     if dir.join(config::FILE).exists() && dir.join("secret").exists() {
-        let realm = Realm::open(dir, Access::Write, clock)?;
+        let realm = Realm::open(dir, Access::Write, clock.clone())?;
         if init::holds_secret(&realm, &files::read_private(&dir.join("secret"))?)? {
             let (_, left) = users(&dir.join("keys"), realm.now(), &mut Vec::new()).unwrap_or_default();
             let keys = usize::try_from(realm.store.totals()?.keys).unwrap_or(usize::MAX);
