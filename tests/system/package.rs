@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use seamless_tests::debian::Debian;
 use seamless_tests::home::{ED25519, Home, public};
@@ -29,8 +30,10 @@ impl Host {
         std::fs::write(debian.path("/etc/ssh/sshd_config.d/10-ca.conf"), TRUSTED_CA).expect("trust the CA");
         let _ = debian
             .sh("ssh-keygen -q -t ed25519 -N '' -f /root/ca && cp /root/ca.pub /etc/ssh/user_ca.pub
-                 for name in ada boss; do
-                     useradd --create-home --shell /bin/sh --password '*' $name
+                 # Ids that no account outside has: a signal to all that is somebody's knows no borders.
+                 for id in 59001:ada 59002:boss; do
+                     name=${id#*:}
+                     useradd --uid ${id%:*} --create-home --shell /bin/sh --password '*' $name
                      su - $name -c \"mkdir -m 700 .ssh; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519\"
                  done
                  cp /home/boss/.ssh/id_ed25519.pub /home/boss/.ssh/authorized_keys
@@ -80,8 +83,22 @@ impl Host {
         ))
     }
 
+    /// Ada's `ssh`.
     fn ada(&self, script: &str) -> Done {
-        self.debian.sh_as("ada", script)
+        self.ssh_as("ada", script)
+    }
+
+    /// Somebody's `ssh`. While sshd reads its configuration anew, nobody listens for a moment.
+    #[track_caller]
+    fn ssh_as(&self, account: &str, script: &str) -> Done {
+        for _ in 0..50 {
+            let done = self.debian.sh_as(account, script);
+            if !done.stderr.contains("Connection refused") {
+                return done;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("sshd does not listen:\n{}", self.root("systemctl status ssh --no-pager"));
     }
 
     /// `ssh -T REALM@127.0.0.1 WORDS`, by ada's enrolled key.
@@ -120,7 +137,7 @@ impl Host {
     #[track_caller]
     fn lets_the_administrator_in(&self) {
         let script = format!("{SSH} -T boss@127.0.0.1 id -un");
-        assert_eq!(self.debian.sh_as("boss", &script).ok().line(), "boss");
+        assert_eq!(self.ssh_as("boss", &script).ok().line(), "boss");
         let _ = self.root("sshd -t").ok();
     }
 
