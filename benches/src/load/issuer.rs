@@ -202,11 +202,27 @@ pub(crate) fn run(command: &mut Command) -> Result<String, Error> {
     Ok(String::from_utf8(done.stdout)?)
 }
 
-/// Seconds that it takes to the end.
-pub(crate) fn timed(command: &mut Command) -> Result<f64, Error> {
-    let start = Instant::now();
+/// What a command took.
+pub(crate) struct Took {
+    /// Seconds to the end.
+    pub(crate) seconds: f64,
+    /// Seconds of CPU, which other programs on the machine do not stretch.
+    pub(crate) cpu: f64,
+}
+
+/// Runs to the end.
+pub(crate) fn timed(command: &mut Command) -> Result<Took, Error> {
+    let (start, before) = (Instant::now(), children()?);
     run(command)?;
-    Ok(start.elapsed().as_secs_f64())
+    Ok(Took { seconds: start.elapsed().as_secs_f64(), cpu: children()? - before })
+}
+
+/// CPU seconds of all children that have ended.
+fn children() -> Result<f64, Error> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 * 1e-6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
 /// Where a program lies; sshd's folder counts too.
