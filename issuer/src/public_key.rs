@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ssh_key::public::KeyData;
+use ssh_key::public::{KeyData, RsaPublicKey};
 
 use crate::backends::store::Fingerprint;
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ pub const TYPES: [&str; 7] = [
 ];
 
 /// The fewest bits of an RSA modulus (NIST SP 800-131A).
-const RSA_BITS: u32 = 2048;
+const RSA_BITS: usize = 2048;
 
 /// A public key that may be enrolled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,17 +105,26 @@ impl PublicKey {
             return Err(broken("its content is not in canonical form"));
         }
         if let KeyData::Rsa(rsa) = key.key_data()
-            && rsa.key_size() < RSA_BITS
+            && rsa_bits(rsa) < RSA_BITS
         {
             return Err(Error::usage(format!(
                 "{name} is an RSA key of {} bits, {RSA_BITS} are the least",
-                rsa.key_size()
+                rsa_bits(rsa)
             ))
             .hint("make a new key: ssh-keygen -t ed25519"));
         }
         let fingerprint = Fingerprint::of(&blob);
         let printable = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
         Ok(Self { algorithm, blob, fingerprint, comment: comment.chars().take(128).map(printable).collect() })
+    }
+}
+
+/// The bits of an RSA modulus. `key_size` counts whole bytes, which would let 2041 bits pass for 2048.
+#[must_use]
+pub fn rsa_bits(rsa: &RsaPublicKey) -> usize {
+    match rsa.n().as_positive_bytes() {
+        Some(bytes @ [first, ..]) => bytes.len() * 8 - usize::try_from(first.leading_zeros()).unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -218,6 +227,23 @@ mod tests {
         assert!(
             PublicKey::parse(&[b'a'; MOST_BYTES + 1], "key.pub").unwrap_err().message().contains("64 KiB")
         );
+    }
+
+    #[test]
+    fn an_rsa_key_has_all_its_bits() {
+        use ssh_key::Mpint;
+        for (first, bits) in [(0xff, 2048), (0x80, 2048), (0x7f, 2047), (0x01, 2041)] {
+            let mut n = vec![0xff; 256];
+            n[0] = first;
+            let n = Mpint::from_positive_bytes(&n);
+            let e = Mpint::from_positive_bytes(&[1, 0, 1]);
+            let key = ssh_key::PublicKey::from(KeyData::Rsa(RsaPublicKey::new(e, n).unwrap()));
+            let read = PublicKey::from_wire(&key.to_bytes().unwrap(), "", "key.pub");
+            match read {
+                Ok(_) => assert_eq!(bits, 2048),
+                Err(error) => assert!(error.message().contains(&format!("of {bits} bits")), "{error}"),
+            }
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub fn folder() -> Result<PathBuf> {
     folder.canonicalize().doing(format_args!("find {}", folder.display()))
 }
 
-/// A Python environment with itsdangerous and PyJWT; the path of its interpreter.
+/// A Python environment with itsdangerous, PyJWT and paramiko; the path of its interpreter.
 pub fn python(tools: &Path, peers: &Path, log: &mut Log) -> Result<PathBuf> {
     let venv = tools.join("python");
     let interpreter = venv.join("bin/python");

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use russh::server::Config;
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
-use ssh_key::public::{KeyData, RsaPublicKey};
+use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
 
 use super::Limits;
+use crate::public_key::rsa_bits;
 
 /// Refused keys before the client is sent away; the library counts the client's first `none` too. Unknown
 /// keys are refused when offered, so this is how many an agent may hold.
@@ -89,7 +90,7 @@ pub(super) fn is_accepted(key: &PublicKey, algorithm: &Algorithm) -> bool {
         }
         // `None` is ssh-rsa, which signs with SHA-1.
         KeyData::Rsa(rsa) => {
-            matches!(algorithm, Algorithm::Rsa { hash: Some(_) }) && RSA_BITS.contains(&bits(rsa))
+            matches!(algorithm, Algorithm::Rsa { hash: Some(_) }) && RSA_BITS.contains(&rsa_bits(rsa))
         }
         _ => false,
     }
@@ -100,17 +101,10 @@ pub(super) fn is_security_key(key: &PublicKey) -> bool {
     matches!(key.key_data(), KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_))
 }
 
-/// `key_size` counts whole bytes, which would let 2041 bits pass for 2048.
-fn bits(rsa: &RsaPublicKey) -> usize {
-    match rsa.n().as_positive_bytes() {
-        Some(bytes @ [first, ..]) => bytes.len() * 8 - usize::try_from(first.leading_zeros()).unwrap_or(0),
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ssh_key::Mpint;
+    use ssh_key::public::RsaPublicKey;
 
     use super::*;
 
