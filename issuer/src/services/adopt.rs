@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{self, Digest, Format, KeysBy};
 use crate::error::{Error, Result, io};
 use crate::names::{RealmName, UserName};
+use crate::progress::Progress;
 use crate::public_key::{MOST_BYTES, PublicKey};
 use crate::realm::{Access, DATABASE, Realm, SIGNING};
 use crate::services::init::{self, Plan};
@@ -42,12 +43,19 @@ pub fn is_original(dir: &Path) -> bool {
 }
 
 /// Adopts the realm in `dir`. One whose adoption was killed is gone on with.
-pub fn adopt(dir: &Path, name: &RealmName, issuer: &str, clock: Arc<dyn Clock>) -> Result<Adopted> {
+pub fn adopt(
+    dir: &Path,
+    name: &RealmName,
+    issuer: &str,
+    clock: Arc<dyn Clock>,
+    progress: &dyn Progress,
+) -> Result<Adopted> {
     config::check_issuer(issuer)?;
     if dir.join(config::FILE).exists() && dir.join("secret").exists() {
         let realm = Realm::open(dir, Access::Write, clock.clone())?;
         if init::holds_secret(&realm, &files::read_private(&dir.join("secret"))?)? {
-            let (_, left) = users(&dir.join("keys"), realm.now(), &mut Vec::new()).unwrap_or_default();
+            let (_, left) =
+                users(&dir.join("keys"), realm.now(), &mut Vec::new(), progress).unwrap_or_default();
             let keys = usize::try_from(realm.store.totals()?.keys).unwrap_or(usize::MAX);
             let foreign_lines = put_away(dir)?;
             return Ok(Adopted { realm, keys, left, foreign_lines });
@@ -74,7 +82,7 @@ pub fn adopt(dir: &Path, name: &RealmName, issuer: &str, clock: Arc<dyn Clock>) 
         secret: Some(secret),
     };
     let mut changes = Vec::new();
-    let (keys, left) = users(&dir.join("keys"), clock.now(), &mut changes)?;
+    let (keys, left) = users(&dir.join("keys"), clock.now(), &mut changes, progress)?;
     let given = |_: [&str; 2]| json!({"realm": name.as_str(), "issuer": issuer, "keys": keys, "left": left});
     init::found(dir, &plan, clock.clone(), "realm.adopt", changes, given)?;
     let realm = Realm::open(dir, Access::Write, clock)?;
@@ -95,13 +103,20 @@ fn put_away(dir: &Path) -> Result<Option<(PathBuf, usize)>> {
     Ok(foreign_lines)
 }
 
-fn users(dir: &Path, now: u64, changes: &mut Vec<Change>) -> Result<(usize, Vec<String>)> {
+fn users(
+    dir: &Path,
+    now: u64,
+    changes: &mut Vec<Change>,
+    progress: &dyn Progress,
+) -> Result<(usize, Vec<String>)> {
     let mut entries: Vec<_> =
         std::fs::read_dir(dir).map_err(|e| io("read", dir, &e))?.flatten().map(|e| e.path()).collect();
     entries.sort();
     let mut left = Vec::new();
     let mut seen = std::collections::BTreeMap::<_, UserName>::new();
-    for path in entries {
+    let all = u64::try_from(entries.len()).ok();
+    for (done, path) in (1..).zip(entries) {
+        progress.at(done, all);
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         if name.starts_with('.') {
             continue;
@@ -168,6 +183,7 @@ mod tests {
     use super::*;
     use crate::backends::store::SigningAlgorithm;
     use crate::clock::FixedClock;
+    use crate::progress::Unseen;
     use crate::services::signing;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -194,13 +210,14 @@ mod tests {
         .unwrap();
         let clock = Arc::new(FixedClock::at(1_800_000_000));
         let adopted =
-            adopt(&dir, &"corp".parse().unwrap(), "https://login.example/corp", clock.clone()).unwrap();
+            adopt(&dir, &"corp".parse().unwrap(), "https://login.example/corp", clock.clone(), &Unseen)
+                .unwrap();
         assert_eq!((adopted.keys, adopted.left.len()), (1, 4), "{:?}", adopted.left);
         assert_eq!(adopted.foreign_lines.unwrap().1, 1);
         assert!(!dir.join("secret").exists());
         let secret = signing::active(&adopted.realm, SigningAlgorithm::Hmac).unwrap();
         assert_eq!(&**files::read_private(&signing::path(&dir, &secret)).unwrap(), b"0f0f0f0f0f0f0f0f0f0f");
-        assert!(adopt(&dir, &"corp".parse().unwrap(), "https://login.example/corp", clock).is_err());
+        assert!(adopt(&dir, &"corp".parse().unwrap(), "https://login.example/corp", clock, &Unseen).is_err());
     }
 
     #[test]
@@ -215,7 +232,8 @@ mod tests {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o400)).unwrap();
         };
         let clock = Arc::new(FixedClock::at(1_800_000_000));
-        let adopt = || adopt(&dir, &"corp".parse().unwrap(), "https://login.example/corp", clock.clone());
+        let adopt =
+            || adopt(&dir, &"corp".parse().unwrap(), "https://login.example/corp", clock.clone(), &Unseen);
         original();
         drop(adopt().unwrap());
         // After the commit, before realm.toml: everything of the original is there yet.

@@ -18,6 +18,7 @@ use crate::backends::system::layout::{Entry, Kind};
 use crate::backends::system::sshd::{self, DropIn, Facts};
 use crate::config::{self, Format, KeysBy};
 use crate::error::{Error, Result, io};
+use crate::progress::Progress;
 use crate::realm::{Realm, SIGNING};
 use crate::services::{signing, trust};
 
@@ -79,6 +80,8 @@ pub struct Surroundings<'a> {
     pub authorized_keys: Result<Option<File>>,
     /// Fetches a text from a URL.
     pub fetch: &'a dyn Fn(&str) -> Result<String>,
+    /// Is told how far the looking at keys has come.
+    pub progress: &'a dyn Progress,
 }
 
 impl Severity {
@@ -522,7 +525,10 @@ impl<'a> List<'a> {
             Err(e) => return self.trouble(&io("read", &path, &e), &sync),
         };
         let (mut missing, now) = (0_u64, realm.now());
+        let (mut seen, all) = (0, realm.store.totals().ok().map(|totals| totals.keys));
         let walked = realm.store.each_key(None, &mut |key| {
+            seen += 1;
+            self.around.progress.at(seen, all);
             let line = sshd::authorized_keys_line(binary, &realm.dir, &key)?;
             if found.remove(&short_hash(line.as_bytes())).is_none()
                 && key.expires_at.is_none_or(|at| now < at)
@@ -695,6 +701,7 @@ mod tests {
     use crate::backends::store::Change;
     use crate::backends::system::layout;
     use crate::clock::FixedClock;
+    use crate::progress::Unseen;
     use crate::public_key::PublicKey;
     use crate::realm::Access;
     use crate::services::fixture::{self, NOW};
@@ -727,6 +734,7 @@ mod tests {
                 binary: Ok("/usr/bin/seamless".into()),
                 authorized_keys: sshd::open_authorized_keys(&self.realm.dir),
                 fetch,
+                progress: &Unseen,
             }
         }
 

@@ -249,7 +249,11 @@ pub fn facts(account: &Account, sshd_config: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// What lies around a realm, for `doctor` to judge. `facts` are root's.
-pub fn surroundings(dir: &Path, facts: Option<&[u8]>) -> Result<Surroundings<'static>> {
+pub fn surroundings<'a>(
+    dir: &Path,
+    facts: Option<&[u8]>,
+    progress: &'a dyn Progress,
+) -> Result<Surroundings<'a>> {
     let uid = rustix::process::geteuid().as_raw();
     let facts = match facts {
         Some(bytes) => {
@@ -269,6 +273,7 @@ pub fn surroundings(dir: &Path, facts: Option<&[u8]>) -> Result<Surroundings<'st
         binary: accounts::installed_binary(),
         authorized_keys: sshd::open_authorized_keys(dir),
         fetch: &http_get::text,
+        progress,
     })
 }
 

@@ -10,6 +10,7 @@ use crate::services::{adopt, hosting};
 
 use super::Context;
 use super::output::{confirm, notes, warn};
+use super::progress::Unit;
 use super::target::is_root;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -73,7 +74,10 @@ fn adopt_here(context: &Context, dir: &Path, args: &Args, by_account: bool) -> R
             format!("http://127.0.0.1:8080/{name}")
         }
     });
-    let adopted = adopt::adopt(dir, &name, &issuer, context.clock.clone())?;
+    let adopted = {
+        let bar = context.progress("adopting", Unit::Things("keys"));
+        adopt::adopt(dir, &name, &issuer, context.clock.clone(), &bar)?
+    };
     hosting::after_change(&adopted.realm, &context.sync_progress())?;
     for line in &adopted.left {
         warn(&format!("left behind: {line}"));

@@ -11,6 +11,7 @@ use crate::services::hosting;
 
 use super::Context;
 use super::output::visible;
+use super::progress::Unit;
 use super::target::{Place, is_root};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -34,10 +35,14 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         return Ok(code);
     }
     let facts = context.target.file_on_stdin.then(|| context.read_file("-", 1024 * 1024)).transpose()?;
-    let around = hosting::surroundings(place.dir(), facts.as_deref())?;
-    let findings = match Realm::open(place.dir(), Access::Read, context.clock.clone()) {
-        Ok(realm) => doctor::examine(&realm, &around),
-        Err(error) => doctor::examine_closed(&error, &around),
+    // The bar is gone before anything is printed.
+    let findings = {
+        let bar = context.progress("comparing authorized_keys", Unit::Things("keys"));
+        let around = hosting::surroundings(place.dir(), facts.as_deref(), &bar)?;
+        match Realm::open(place.dir(), Access::Read, context.clock.clone()) {
+            Ok(realm) => doctor::examine(&realm, &around),
+            Err(error) => doctor::examine_closed(&error, &around),
+        }
     };
     context
         .out

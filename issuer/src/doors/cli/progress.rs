@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::progress::Progress;
 
@@ -65,8 +65,8 @@ impl Bar {
         let target = ProgressDrawTarget::stderr_with_hz(HERTZ);
         let bar = ProgressBar::with_draw_target(of, target).with_elapsed(self.since.elapsed());
         let (count, rate) = match (self.unit, of) {
-            (Unit::Things(name), None) => (format!("{{human_pos}} {name}"), "{per_sec}"),
-            (Unit::Things(name), Some(_)) => (format!("{{human_pos}} of {{human_len}} {name}"), "{per_sec}"),
+            (Unit::Things(name), None) => (format!("{{human_pos}} {name}"), "{rate}"),
+            (Unit::Things(name), Some(_)) => (format!("{{human_pos}} of {{human_len}} {name}"), "{rate}"),
             (Unit::Bytes, None) => ("{binary_bytes}".to_owned(), "{binary_bytes_per_sec}"),
             (Unit::Bytes, Some(_)) => {
                 ("{binary_bytes} of {binary_total_bytes}".to_owned(), "{binary_bytes_per_sec}")
@@ -75,11 +75,17 @@ impl Bar {
         let rest = if of.is_some() { "  {wide_bar}  {eta} left" } else { "  {elapsed}" };
         // A template of ours that did not parse would fall back to the library's own.
         if let Ok(style) = ProgressStyle::with_template(&format!("{{msg}}  {count}  {rate}{rest}")) {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", steady_rate));
         }
         bar.set_message(self.what);
         bar
     }
+}
+
+/// Since the beginning, in whole things: the library's own has four decimals and begins too high.
+fn steady_rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    let rate = u128::from(state.pos()) * 1000 / state.elapsed().as_millis().max(1);
+    let _ = write!(out, "{}/s", HumanCount(u64::try_from(rate).unwrap_or(u64::MAX)));
 }
 
 impl Drop for Bar {
