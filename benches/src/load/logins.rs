@@ -15,7 +15,7 @@ use crate::sshd::{Keys, Sshd, line};
 use crate::{number, rate};
 
 /// Connections at a time: enough to keep both cores busy, and less than one address may hold.
-const AT_A_TIME: usize = 16;
+const AT_A_TIME: usize = 40;
 
 /// Measures both in one run.
 pub(crate) fn measure(quick: bool) -> Result<(), Error> {
