@@ -84,25 +84,31 @@ impl Slots {
 
     /// A place for a connection from there, if need be another's.
     pub(in crate::doors) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        self.admit_up_to(address, self.caps.per_address)
+        self.admit_up_to(address, self.caps.per_address, Held::may_go)
     }
 
-    /// The same for one that speaks for many, such as a proxy: only the cap on all counts.
+    /// The same for one that speaks for many, such as a proxy: only the cap on all counts, and what it keeps open for
+    /// its next request is not cut to make room for another of its own.
     pub(in crate::doors) fn admit_many(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        self.admit_up_to(address, usize::MAX)
+        self.admit_up_to(address, usize::MAX, |held, _| !held.progress.has_spoken())
     }
 
-    fn admit_up_to(self: &Arc<Self>, address: IpAddr, per_address: usize) -> Option<Slot> {
+    fn admit_up_to(
+        self: &Arc<Self>,
+        address: IpAddr,
+        per_address: usize,
+        may_go: fn(&Held, Instant) -> bool,
+    ) -> Option<Slot> {
         let origin = Origin::of(address);
         let since = Instant::now();
         let mut table = self.table();
         if table.held.values().filter(|h| h.origin == origin).count() >= per_address {
-            table.cut_oldest(|h| h.origin == origin && h.may_go(since))?;
+            table.cut_oldest(|h| h.origin == origin && may_go(h, since))?;
         } else if table.held.len() >= self.caps.connections {
             let own = table.waiting(origin);
             match table.greediest() {
                 Some((greedy, most)) if most > own + 1 => table.cut_oldest(|h| h.origin == greedy)?,
-                _ => table.cut_oldest(|h| h.may_go(since))?,
+                _ => table.cut_oldest(|h| may_go(h, since))?,
             }
         }
 
@@ -313,6 +319,20 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(slot);
         waiting.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_speaks_for_many_keeps_what_it_has_open() {
+        let slots = slots(3, 1);
+        let mut kept: Vec<_> = (0..2).map(|_| spoken(slots.admit_many(ip("192.0.2.1")))).collect();
+        let mut silent = slots.admit_many(ip("192.0.2.1")).unwrap();
+        tokio::time::advance(PATIENCE * 10).await;
+        let _fourth = spoken(slots.admit_many(ip("192.0.2.1")));
+        assert!(is_cut(&mut silent), "silence holds no place");
+        assert!(slots.admit_many(ip("192.0.2.1")).is_none(), "it waits for its own");
+        assert!(!kept.iter_mut().any(is_cut));
+        assert!(slots.admit(ip("192.0.2.9")).is_some(), "which others need not");
+        assert!(is_cut(&mut kept[0]));
     }
 
     #[test]
