@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::Version;
 use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -23,8 +24,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::opening::Opening;
+use super::reply::Answer;
 use super::{Limits, Listener, Peer, Site, Tls};
-use crate::doors::slots::{Slot, Slots};
+use crate::doors::slots::{Progress, Slot, Slots};
 use crate::error::{self, Error, Result};
 
 /// A token of 8 KiB with room for cookies and whatever else a proxy passes on.
@@ -74,7 +76,8 @@ pub(super) async fn run(
     shutdown: watch::Receiver<bool>,
 ) {
     let slots = Slots::new(limits.caps);
-    let door = Arc::new(Door { site, http: http(limits), tls, slots, limits, shutdown });
+    let door =
+        Arc::new(Door { site, http: http(limits), tls, slots, limits, shutdown, closing: Arc::default() });
     let mut doors = JoinSet::new();
     for listener in listeners {
         doors.spawn(attend(Arc::clone(&door), listener));
@@ -115,6 +118,7 @@ async fn attend(door: Arc<Door>, listener: Listener) {
             connections.spawn(async move { door.serve(stream, slot).await });
         }
     }
+    door.closing.store(true, Ordering::Relaxed);
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
     let _ = timeout(door.limits.linger + door.limits.closing, all).await;
@@ -184,6 +188,8 @@ struct Door {
     slots: Arc<Slots>,
     limits: Limits,
     shutdown: watch::Receiver<bool>,
+    /// The same for who asks with every request.
+    closing: Arc<AtomicBool>,
 }
 
 impl Door {
@@ -228,25 +234,19 @@ impl Door {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let requests = Arc::new(AtomicU64::new(0));
-        let answered = Arc::new(AtomicU64::new(0));
-        let (count, done) = (Arc::clone(&requests), Arc::clone(&answered));
-        let (site, progress, shutdown) =
-            (Arc::clone(&self.site), Arc::clone(&slot.progress), self.shutdown.clone());
+        let exchange = Arc::new(Exchange {
+            site: Arc::clone(&self.site),
+            closing: Arc::clone(&self.closing),
+            progress: Arc::clone(&slot.progress),
+            requests: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+        });
+        let theirs = Arc::clone(&exchange);
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            count.fetch_add(1, Ordering::Relaxed);
-            progress.spoke();
-            let (site, done, shutdown) = (Arc::clone(&site), Arc::clone(&done), shutdown.clone());
+            let exchange = Arc::clone(&theirs);
             // The body is dropped unread.
             let (request, _) = request.into_parts();
-            async move {
-                let mut answer = site.answer(&request, peer).await;
-                if *shutdown.borrow() && request.version <= Version::HTTP_11 {
-                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                done.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, Infallible>(answer)
-            }
+            async move { Ok::<_, Infallible>(exchange.answer(&request, peer).await) }
         });
         let io = TokioIo::new(Opening::new(stream, self.limits.opening));
         let mut connection = std::pin::pin!(self.http.serve_connection(io, service));
@@ -255,16 +255,43 @@ impl Door {
             // What a client does wrong is no news.
             _ = connection.as_mut() => return,
             () = async { closes(&mut shutdown).await; sleep(self.limits.linger).await } => {}
-            () = idles(&requests, self.limits.idle) => {}
+            () = idles(&exchange.requests, self.limits.idle) => {}
             _ = &mut slot.cut => {
                 // Its place has gone to another: what is left is an answer, if one is being made.
-                if requests.load(Ordering::Relaxed) == answered.load(Ordering::Relaxed) {
+                if exchange.is_idle() {
                     return;
                 }
             }
         }
         connection.as_mut().graceful_shutdown();
         let _ = timeout(self.limits.closing, connection).await;
+    }
+}
+
+/// What the requests of one connection share.
+struct Exchange {
+    site: Arc<Site>,
+    closing: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+    requests: AtomicU64,
+    answered: AtomicU64,
+}
+
+impl Exchange {
+    async fn answer(&self, request: &Parts, peer: Peer) -> Answer {
+        if self.requests.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.progress.spoke();
+        }
+        let mut answer = self.site.answer(request, peer).await;
+        if self.closing.load(Ordering::Relaxed) && request.version <= Version::HTTP_11 {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    fn is_idle(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == self.answered.load(Ordering::Relaxed)
     }
 }
 
