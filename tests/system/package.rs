@@ -29,7 +29,7 @@ impl Host {
         let debian = Debian::boot()?;
         std::fs::write(debian.path("/etc/ssh/sshd_config.d/10-ca.conf"), TRUSTED_CA).expect("trust the CA");
         let _ = debian
-            .sh("ssh-keygen -q -t ed25519 -N '' -f /root/ca && cp /root/ca.pub /etc/ssh/user_ca.pub
+            .sh("ssh-keygen -q -t ed25519 -N '' -f /srv/ca && cp /srv/ca.pub /etc/ssh/user_ca.pub
                  # Ids that no account outside has: a signal to all that is somebody's knows no borders.
                  for id in 59001:ada 59002:boss; do
                      name=${id#*:}
@@ -39,7 +39,7 @@ impl Host {
                  cp /home/boss/.ssh/id_ed25519.pub /home/boss/.ssh/authorized_keys
                  chown boss: /home/boss/.ssh/authorized_keys
                  su - ada -c \"ssh-keygen -q -t ed25519 -N '' -f cert\"
-                 ssh-keygen -q -s /root/ca -I ada -n corp,acme /home/ada/cert.pub
+                 ssh-keygen -q -s /srv/ca -I ada -n corp,acme /home/ada/cert.pub
                  chown ada: /home/ada/cert-cert.pub
                  read -r type key rest < /etc/ssh/ssh_host_ed25519_key.pub
                  echo \"127.0.0.1 $type $key\" > /etc/ssh/ssh_known_hosts
@@ -68,8 +68,8 @@ impl Host {
     /// `dpkg -i` of a package that `cargo xtask test --only package` has made.
     #[track_caller]
     fn install(&self, variable: &str) -> Option<Done> {
-        self.debian.copy_in(&package(variable)?, "/root/seamless.deb");
-        Some(self.root("dpkg -i /root/seamless.deb").ok())
+        self.debian.copy_in(&package(variable)?, "/srv/seamless.deb");
+        Some(self.root("dpkg -i /srv/seamless.deb").ok())
     }
 
     fn root(&self, script: &str) -> Done {
@@ -245,12 +245,12 @@ fn an_upgrade_keeps_everything_running() {
     let fence = host.root(&format!("cat {drop_in}")).ok().stdout;
 
     // Somebody connects all the while, and is never refused.
-    let knock = "touch /root/knocking; count=0
-        while [ -e /root/knocking ]; do exec 3<>/dev/tcp/127.0.0.1/8080; count=$((count + 1)); sleep 0.01; done
+    let knock = "touch /srv/knocking; count=0
+        while [ -e /srv/knocking ]; do exec 3<>/dev/tcp/127.0.0.1/8080; count=$((count + 1)); sleep 0.01; done
         echo $count";
     let mut knocking = Running::start(&mut host.debian.command(["bash", "-euc", knock]));
     let installed = host.install("SEAMLESS_NEXT_DEB");
-    let _ = host.root("rm /root/knocking").ok();
+    let _ = host.root("rm /srv/knocking").ok();
     let knocks: u32 = knocking.wait_for("the count", |knocking| knocking.stdout().trim().parse().ok());
     assert!(knocks > 10, "{}", knocking.transcript());
     let Some(installed) = installed else { return };
@@ -373,12 +373,10 @@ fn a_purge_on_a_host_in_trouble() {
     // A name among the drop-ins that leads elsewhere is not followed.
     let _ = host.install("SEAMLESS_DEB");
     let _ = host
-        .root(&format!(
-            "echo '# Written by `seamless init` for corp' > /root/kept; ln -s /root/kept {drop_in}"
-        ))
+        .root(&format!("echo '# Written by `seamless init` for corp' > /srv/kept; ln -s /srv/kept {drop_in}"))
         .ok();
     let _ = host.root("dpkg -P seamless").ok();
-    assert!(host.is_there("/root/kept") && host.is_there(drop_in));
+    assert!(host.is_there("/srv/kept") && host.is_there(drop_in));
     host.lets_the_administrator_in();
 }
 
