@@ -22,6 +22,10 @@ const LONGEST_TTL: u64 = 86_400;
 /// today it would not do, since a token may be from the day before they were made shorter.
 pub const REVOKED_FOR: u64 = LONGEST_TTL + 60;
 
+/// How long after its end a revocation is forgotten. A clock that went ahead and is set back must not bring
+/// tokens back to life that were taken back before.
+pub const FORGOTTEN_AFTER: u64 = 30 * 86_400;
+
 /// A realm's settings, checked.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -28,7 +28,7 @@ use crate::progress::Progress;
 use crate::realm::{AUDIT, Access, DATABASE, Realm, SIGNING};
 use crate::services::change::{Deed, commit};
 use crate::services::host_key::FILE as HOST_KEY;
-use crate::services::{init, signing};
+use crate::services::{init, revoke, signing};
 
 /// The version of the container. A reader refuses a newer one.
 const FORMAT: u32 = 1;
@@ -314,7 +314,7 @@ fn fill(
         key.activated_at = Some(now);
         changes.push(Change::PutSigningKey(key));
     }
-    changes.push(Change::ForgetRevocations { now });
+    changes.push(revoke::forget(now));
     let deed = Deed {
         action: "realm.restore",
         user: None,

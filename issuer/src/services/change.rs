@@ -118,6 +118,19 @@ mod tests {
         }
     }
 
+    /// A clock that was days ahead for a while: what was revoked before is revoked when it is right again.
+    #[test]
+    fn a_revocation_outlives_a_clock_that_went_ahead() {
+        let (_parent, clock, realm) = realm(KeysBy::File);
+        let key = enrol(&realm, "ada");
+        let old = token(&realm, "ada", &key);
+        revoke::revoke(&realm, revoke::Which::User("ada".parse().unwrap())).unwrap();
+        clock.set(NOW + 7 * 86_400);
+        revoke::revoke(&realm, revoke::Which::Jti("another".to_owned())).unwrap();
+        clock.set(NOW + 10);
+        assert_eq!(verdict(&realm, &old), "revoked");
+    }
+
     /// Attack: a token of long life, a revocation, and settings that are made shorter between the two: the
     /// revocation must not be forgotten before the token has ended.
     #[test]

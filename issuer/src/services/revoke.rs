@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::backends::store::{Change, Fingerprint, Revoked, StoredRevocation};
+use crate::config;
 use crate::error::{Error, Result};
 use crate::names::UserName;
 use crate::realm::Realm;
@@ -55,7 +56,12 @@ pub fn revoke(realm: &Realm, which: Which) -> Result<StoredRevocation> {
     };
     let given = json!({"revocation": describe(&what)});
     let deed = Deed { action: "token.revoke", user: user.as_ref(), fingerprint, given };
-    commit_revoking(realm, deed, vec![Change::ForgetRevocations { now }], what)
+    commit_revoking(realm, deed, vec![forget(now)], what)
+}
+
+/// Forgets what ended long ago.
+pub(super) fn forget(now: u64) -> Change {
+    Change::ForgetRevocations { now: now.saturating_sub(config::FORGOTTEN_AFTER) }
 }
 
 /// The revocation in the shape that verifiers read: the entries of `--revoked FILE`.
