@@ -600,6 +600,18 @@ mod tests {
         writer.end().unwrap()
     }
 
+    /// The backup with another database, and a manifest that says so.
+    fn crafted(backup: &[u8], database: &[u8]) -> Vec<u8> {
+        let mut all = members(backup);
+        let mut manifest: Manifest = serde_json::from_slice(&all[0].1).unwrap();
+        let member = manifest.members.iter_mut().find(|m| m.name == DATABASE).unwrap();
+        member.size = database.len().try_into().unwrap();
+        member.sha256 = copy_hashed(&mut &database[..], member.size, &mut std::io::sink()).unwrap();
+        all[0].1 = serde_json::to_vec(&manifest).unwrap();
+        all.iter_mut().find(|(name, _)| name == DATABASE).unwrap().1 = database.to_vec();
+        tar_of(&all)
+    }
+
     #[test]
     fn with_its_keys_it_is_the_same_realm() {
         let (_parent, clock, old) = filled();
@@ -617,6 +629,35 @@ mod tests {
         let report = done.realm.audit.verify().unwrap();
         assert_eq!((report.problems, report.torn), (vec![], vec![]), "one chain");
         assert!(restore(&dir, &bytes[..], None, clock, &Unseen).is_err(), "there is a realm already");
+    }
+
+    /// Attack: a backup whose database names a signing key so that its private half leads out of the realm.
+    #[test]
+    fn a_key_id_leads_nowhere_else() {
+        let (_parent, clock, old) = filled();
+        let mut key = signing::active(&old, SigningAlgorithm::EdDsa).unwrap();
+        key.kid = "../../planted".to_owned();
+        key.state = KeyState::Next;
+        old.store.apply(&[Change::PutSigningKey(key)], &mut || Ok(())).unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let dir = elsewhere.path().join("again");
+        // Nor does our writer make such a member.
+        let name = b"signing/../../planted.pem";
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_size(8);
+        header.set_cksum();
+        let mut keys = tar::Builder::new(Vec::new());
+        keys.append(&header, &b"anything"[..]).unwrap();
+        let keys = keys.into_inner().unwrap();
+        // Ours makes no such backup, so its database is put in by hand.
+        let (_other, _, sound) = filled();
+        let copy = elsewhere.path().join("copy.db");
+        old.store.copy_to(&copy, &mut || Ok(())).unwrap();
+        let crafted = crafted(&backup_of(&sound), &std::fs::read(&copy).unwrap());
+        let error = restore(&dir, &crafted[..], Some(&keys), clock, &Unseen).err().unwrap();
+        assert!(error.message().contains("planted"), "{error}");
+        assert!(!elsewhere.path().join("planted.pem").exists());
     }
 
     #[test]

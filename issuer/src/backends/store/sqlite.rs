@@ -659,7 +659,7 @@ fn signing_key(row: &Row<'_>) -> rusqlite::Result<SigningKey> {
     let algorithm: String = row.get(1)?;
     let state: String = row.get(2)?;
     Ok(SigningKey {
-        kid: row.get(0)?,
+        kid: kid(row)?,
         algorithm: SigningAlgorithm::parse(&algorithm).ok_or_else(|| nonsense(1, &algorithm))?,
         state: KeyState::parse(&state).ok_or_else(|| nonsense(2, &state))?,
         jwk: row.get(3)?,
@@ -668,6 +668,13 @@ fn signing_key(row: &Row<'_>) -> rusqlite::Result<SigningKey> {
         retired_at: maybe_unsigned(row, 6)?,
         expires_at: maybe_unsigned(row, 7)?,
     })
+}
+
+/// It names a file under `signing/`; a database that somebody else made must not lead anywhere else.
+fn kid(row: &Row<'_>) -> rusqlite::Result<String> {
+    let kid: String = row.get(0)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if (1..=128).contains(&kid.len()) && kid.bytes().all(plain) { Ok(kid) } else { Err(nonsense(0, &kid)) }
 }
 
 fn revocation(row: &Row<'_>) -> rusqlite::Result<StoredRevocation> {
