@@ -112,6 +112,8 @@ pub(super) fn backup(context: &Context, args: Backup) -> Result<u8> {
     new.as_file().sync_all().map_err(|e| io("write", &path, &e))?;
     let persisted = if args.force { new.persist(&path) } else { new.persist_noclobber(&path) };
     persisted.map_err(|e| io("write", &path, &e.error))?;
+    // A backup that was said to be there is there after a loss of power too.
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io("sync", folder, &e))?;
     Ok(0)
 }
 
