@@ -206,7 +206,7 @@ impl Config {
             let error = Error::internal(format!("{}: {}", path.display(), e.message()));
             match e.hint_text() {
                 Some(hint) => error.hint(hint),
-                None => error,
+                None => error.hint("mend that line, or take the file from a backup"),
             }
         })
     }

@@ -30,6 +30,13 @@ impl Disk {
         let _ = run(Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(&self.0)).ok();
     }
 
+    /// Leaves no new file to be made, however much room there is.
+    fn take_every_name(&self) {
+        let folder = self.0.join("names");
+        std::fs::create_dir(&folder).expect("a folder");
+        assert!((0..10_000).any(|n| std::fs::File::create(folder.join(n.to_string())).is_err()));
+    }
+
     /// Leaves so many bytes.
     fn fill(&self, but: u64) {
         use std::io::Write as _;
@@ -137,6 +144,71 @@ fn a_full_disk_mints_nothing_and_loses_nothing() {
     let _ = run(&mut realm::verb(home, &dir, &["audit", "verify"])).ok().says("the chain is whole");
     let left: Vec<_> = doctor(home, &dir).into_iter().filter(|f| !f.contains("nearly full")).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// A realm behind sshd: each log-in is a process of its own, and the first to open the database.
+#[test]
+fn a_full_disk_under_a_realm_that_nobody_serves_is_called_so() {
+    for names in [false, true] {
+        let home = Home::new();
+        let size = if names { "6m,nr_inodes=100" } else { "6m" };
+        let Some(disk) = Disk::mount(&home, size) else { return };
+        let dir = disk.0.join("demo");
+        let _ = run(home.seamless(["init", "demo", "--dir"]).arg(&dir)).ok();
+        let key = home.key("ada", ED25519);
+        let _ = run(&mut realm::add(&home, &dir, &key, "ada")).ok();
+        let bob = home.key("bob", ED25519);
+        if names {
+            disk.take_every_name();
+        } else {
+            disk.fill(4096);
+        }
+        let _ = refused(run(&mut forced(&home, &dir, "ada", &home.fingerprint(&key))).code(5));
+        for words in [&["key", "list"][..], &["signing-key", "rotate", "--now"], &["token", "--user", "ada"]]
+        {
+            let done = refused(run(&mut realm::verb(&home, &dir, words)).code(5));
+            assert!(done.stderr.contains("no space left on the disk"), "{done}");
+        }
+        let _ = refused(run(&mut realm::add(&home, &dir, &bob, "bob")).code(5));
+        let found = doctor(&home, &dir);
+        let what = if names { "takes no new file" } else { "no space left on the disk of" };
+        assert!(found.iter().any(|f| f.contains(what)), "{found:?}");
+        assert!(
+            !found.iter().any(|f| f.contains("see seamless doctor")),
+            "it is doctor who says so: {found:?}"
+        );
+
+        if names {
+            std::fs::remove_dir_all(disk.0.join("names")).expect("room");
+        } else {
+            disk.free();
+        }
+        let _ = run(&mut forced(&home, &dir, "ada", &home.fingerprint(&key))).ok().line();
+        let _ = run(&mut realm::add(&home, &dir, &bob, "bob")).ok();
+        let _ = run(&mut realm::verb(&home, &dir, &["audit", "verify"])).ok().says("the chain is whole");
+        let left: Vec<_> = doctor(&home, &dir).into_iter().filter(|f| !f.contains("nearly full")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn a_log_that_takes_no_records_is_found() {
+    if !seamless_tests::system_allowed() {
+        return skip("needs root: it mounts a file read-only");
+    }
+    let realm = realm::Realm::init(&[]);
+    let logs: Vec<_> = std::fs::read_dir(realm.dir.join("audit")).expect("the log").flatten().collect();
+    let log = logs[0].path();
+    let mount = |words: &[&str]| run(Command::new("mount").args(words).arg(&log)).ok();
+    let _ = mount(&["--bind", log.to_str().expect("a path")]);
+    let _ = mount(&["-o", "remount,bind,ro"]);
+    let mint = run(&mut realm.verb(&["token", "--user", "ada"]));
+    let found = doctor(&realm.home, &realm.dir);
+    let _ = run(Command::new("umount").arg(&log)).ok();
+    let _ = mint.code(5);
+    assert!(found.len() == 1 && found[0].contains("the file system is read-only"), "{found:?}");
+    let _ = run(&mut realm.verb(&["token", "--user", "ada"])).ok().line();
+    assert_eq!(doctor(&realm.home, &realm.dir), Vec::<String>::new());
 }
 
 #[test]

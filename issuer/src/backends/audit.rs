@@ -191,6 +191,14 @@ impl AuditLog {
         Ok(log.tail(&log.months()?)?.newest)
     }
 
+    /// Opens the newest file as [`AuditLog::append`] would, and changes nothing. An attribute or a mount may forbid it
+    /// whatever the modes say.
+    pub fn check_writable(&self) -> Result<()> {
+        let Some(log) = self.open()? else { return Ok(()) };
+        let Some(name) = log.months()?.pop() else { return Ok(()) };
+        log.open_month(&name, OFlags::RDWR | OFlags::APPEND).map(drop)
+    }
+
     /// Walks the whole log and names every line at which the chain, the numbers or the time do not hold.
     pub fn verify(&self) -> Result<Report> {
         let mut walk = Walk::default();

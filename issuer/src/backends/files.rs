@@ -163,15 +163,35 @@ pub(crate) fn is_a_link(path: &Path) -> Error {
 pub struct Room {
     /// In bytes, for this account.
     pub free: u64,
+    /// How many new files it takes; nothing where its file system does not count them.
+    pub files: Option<u64>,
     /// The file system takes no changes.
     pub read_only: bool,
+}
+
+impl Room {
+    /// The least that a record and the block it lies in want, in bytes.
+    const LEAST: u64 = 8 * 1024;
+
+    /// Whether there is none: a record wants bytes, and a database that is opened wants two files beside it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.free < Self::LEAST || self.has_no_files()
+    }
+
+    /// Whether bytes may be left, but no new file can be made.
+    #[must_use]
+    pub fn has_no_files(&self) -> bool {
+        self.files.is_some_and(|files| files < 2)
+    }
 }
 
 /// What the file system of `dir` has left.
 pub fn room(dir: &Path) -> Result<Room> {
     let stat = rustix::fs::statvfs(dir).map_err(|e| error::io("look at", dir, &e.into()))?;
     let read_only = stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
-    Ok(Room { free: stat.f_bavail.saturating_mul(stat.f_frsize), read_only })
+    let files = (stat.f_files > 0).then_some(stat.f_favail);
+    Ok(Room { free: stat.f_bavail.saturating_mul(stat.f_frsize), files, read_only })
 }
 
 /// Makes the name of a new, renamed or removed file in `dir` last.

@@ -103,7 +103,7 @@ pub fn examine(realm: &Realm, around: &Surroundings<'_>) -> Vec<Finding> {
     list.files();
     list.leftovers();
     list.room();
-    list.part("realm.toml and realm.db are readable", |_| {});
+    list.database(realm);
     list.clock_and_log(realm);
     list.signing_keys(realm);
     list.user_keys(realm);
@@ -243,7 +243,11 @@ impl<'a> List<'a> {
                         "see why (dmesg, mount), then: mount -o remount,rw $(findmnt -no TARGET -T {dir})"
                     ),
                 ),
-                Ok(Room { free: 0..8192, .. }) => list.error(
+                Ok(room) if room.has_no_files() => list.error(
+                    format!("the disk of {dir} takes no new file, so nothing is minted"),
+                    format!("remove some, whatever their size: df -i {dir}"),
+                ),
+                Ok(room) if room.is_full() => list.error(
                     format!("no space left on the disk of {dir}, so nothing is minted"),
                     format!("free some: df -h {dir}"),
                 ),
@@ -278,6 +282,15 @@ impl<'a> List<'a> {
         });
     }
 
+    /// A page that the disk gave back wrong may be one that hardly anybody reads.
+    fn database(&mut self, realm: &Realm) {
+        self.part("realm.toml and realm.db are readable", |list| {
+            if let Err(error) = realm.store.check() {
+                list.trouble(&error, "restore it from a backup");
+            }
+        });
+    }
+
     fn clock_and_log(&mut self, realm: &Realm) {
         let now = realm.now();
         self.part("the clock is after the newest audit record", |list| match realm.audit.newest() {
@@ -298,6 +311,12 @@ impl<'a> List<'a> {
                         ),
                     );
                 }
+            }
+        });
+        self.part("the audit log takes records", |list| {
+            if let Err(error) = realm.audit.check_writable() {
+                let mend = "see what forbids it: lsattr, mount; then take that away";
+                list.push(Severity::Error, error.message().to_owned(), Some(mend.to_owned()));
             }
         });
         self.part("the audit log is whole", |list| match realm.audit.verify() {
@@ -872,6 +891,26 @@ mod tests {
         assert!(
             findings.iter().any(|f| f.mend.as_ref().is_some_and(|m| m.contains("chmod 0700"))),
             "{findings:#?}"
+        );
+    }
+
+    /// What is asked for every day may lie on pages that are whole.
+    #[test]
+    fn a_page_that_the_disk_gave_back_wrong_is_found() {
+        use std::os::unix::fs::FileExt as _;
+        let Bench { realm, clock, _dir } = Bench::new(KeysBy::File);
+        let dir = realm.dir.clone();
+        // The last one out puts all into the one file.
+        drop(realm);
+        let file = std::fs::File::options().write(true).open(dir.join(crate::realm::DATABASE)).unwrap();
+        // The root page of the first table or index.
+        file.write_all_at(&[0x5a; 512], 4096).unwrap();
+        let bench = Bench { realm: Realm::open(&dir, Access::Read, clock.clone()).unwrap(), clock, _dir };
+        only(
+            examine(&bench.realm, &bench.around(&unreachable)),
+            Severity::Error,
+            "realm.db is damaged",
+            "from a backup",
         );
     }
 

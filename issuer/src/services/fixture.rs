@@ -97,6 +97,10 @@ impl Store for Watched {
         self.counted().revocations(now)
     }
 
+    fn check(&self) -> Result<()> {
+        self.counted().check()
+    }
+
     fn version(&self) -> Result<u64> {
         self.counted().version()
     }

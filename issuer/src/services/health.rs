@@ -25,10 +25,8 @@ pub fn health(realm: &Realm) -> Health {
         Ok(keys) => keys,
         Err(error) => return Health::NoStore(error),
     };
-    // Less than one record and the block that it lies in.
-    const LEAST: u64 = 8 * 1024;
     match files::room(&realm.dir) {
-        Ok(room) if room.read_only || room.free < LEAST => return Health::NoRoom,
+        Ok(room) if room.read_only || room.is_full() => return Health::NoRoom,
         Ok(_) => {}
         Err(error) => return Health::NoStore(error),
     }

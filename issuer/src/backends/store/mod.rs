@@ -274,6 +274,8 @@ pub trait Store: Send + Sync {
     fn signing_keys(&self) -> Result<Vec<SigningKey>>;
     /// All revocations that still count at `now`.
     fn revocations(&self, now: u64) -> Result<Vec<StoredRevocation>>;
+    /// Reads all there is, and fails where it does not hold together.
+    fn check(&self) -> Result<()>;
     /// A number that differs whenever another process or this one has committed a change since.
     fn version(&self) -> Result<u64>;
     /// Applies all changes or none. `before_commit` runs inside the transaction, after every change was

@@ -253,6 +253,15 @@ impl Store for SqliteStore {
         rows(&self.lock().connection, sql, &[&signed(now)], revocation)
     }
 
+    fn check(&self) -> Result<()> {
+        let inner = self.lock();
+        let found: String = inner
+            .connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|e| trouble(&self.path, &e))?;
+        if found == "ok" { Ok(()) } else { Err(damaged(&self.path)) }
+    }
+
     fn version(&self) -> Result<u64> {
         self.glance.version(|| {
             let inner = self.lock();
@@ -780,6 +789,9 @@ fn prepare_file(path: &Path, mode: Mode) -> Result<()> {
     match path.symlink_metadata() {
         Ok(meta) if meta.is_file() => Ok(()),
         Ok(_) => Err(Error::internal(format!("{} is a link or no file", path.display()))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(io("read", path, &e).hint("restore it from a backup"))
+        }
         Err(e) => Err(io("read", path, &e)),
     }
 }
@@ -849,13 +861,15 @@ fn migrate(connection: &mut Connection, version: i64, migrations: &[&str]) -> ru
 
 fn trouble(path: &Path, error: &rusqlite::Error) -> Error {
     let place = path.display();
+    if says_little(error) && files::room(path).is_ok_and(|room| room.is_full()) {
+        return Error::internal(format!("can't open {place}: no space left on the disk"))
+            .hint("free some space or files and repeat; nothing was changed");
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => {
             Error::internal(format!("{place} is not a database")).hint("restore it from a backup")
         }
-        Some(ErrorCode::DatabaseCorrupt) => {
-            Error::internal(format!("{place} is damaged")).hint("restore it from a backup")
-        }
+        Some(ErrorCode::DatabaseCorrupt) => damaged(path),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
             Error::internal(format!("can't open {place}: permission denied, or its folder can't be written"))
                 .hint("run it as the realm's own account, or as root")
@@ -866,6 +880,15 @@ fn trouble(path: &Path, error: &rusqlite::Error) -> Error {
                 .hint(error.hint_text().unwrap_or("see seamless doctor"))
         }
     }
+}
+
+/// Whether the files beside the database may just not have found room: SQLite has no word for that.
+fn says_little(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure))
+}
+
+fn damaged(path: &Path) -> Error {
+    Error::internal(format!("{} is damaged", path.display())).hint("restore it from a backup")
 }
 
 fn broken(error: &rusqlite::Error) -> Error {
