@@ -367,7 +367,12 @@ fn sockets_of_a_socket_unit() {
     let mut running = Running::start(&mut activate("web", port));
     Http::local(port).wait();
     assert_eq!(running.wait(Duration::from_secs(10)), Some(2), "{}", running.transcript());
-    assert!(running.stderr().contains("FileDescriptorName=http or ssh"), "{}", running.transcript());
+    // Its last words may be on their way yet.
+    let start = Instant::now();
+    while !running.stderr().contains("FileDescriptorName=http or ssh") {
+        assert!(start.elapsed() < Duration::from_secs(10), "{}", running.transcript());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A self-signed certificate of that serial number.
