@@ -4,6 +4,9 @@
 
 use std::process::ExitCode;
 
+#[cfg(not(feature = "issuer"))]
+use issuer::doors::client;
+#[cfg(feature = "issuer")]
 use issuer::doors::{cli, ssh};
 
 /// The static build's allocator; elsewhere the system's is as good.
@@ -13,6 +16,16 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
+    answer(argv)
+}
+
+#[cfg(not(feature = "issuer"))]
+fn answer(argv: Vec<std::ffi::OsString>) -> ExitCode {
+    ExitCode::from(client::main(argv))
+}
+
+#[cfg(feature = "issuer")]
+fn answer(argv: Vec<std::ffi::OsString>) -> ExitCode {
     // What sshd runs at every log-in: no clap, no runtime, no configuration beyond the realm's.
     if argv.get(1).is_some_and(|word| word == ssh::forced::WORD) {
         return ExitCode::from(ssh::forced::main(argv.get(2..).unwrap_or_default()));

@@ -1,5 +1,6 @@
 //! Replays the seed corpus of the issuer's fuzz targets, on a stable compiler.
 
+#![cfg(feature = "issuer")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[allow(unreachable_pub)]

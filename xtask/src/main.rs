@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything that a developer and CI run, with no other set-up than Rust itself.
 
 mod bench;
+mod client_alone;
 mod conformance;
 mod count;
 mod debian;

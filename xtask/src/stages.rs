@@ -8,7 +8,7 @@ use crate::count::Counts;
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, find, output};
 use crate::static_build::{self, Profile};
-use crate::{conformance, debian, deny, dist, fuzz, npm, powerset, tools, wasm};
+use crate::{client_alone, conformance, debian, deny, dist, fuzz, npm, powerset, tools, wasm};
 
 /// A stage: its name for `--only`, and what it does.
 struct Stage {
@@ -30,6 +30,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "clippy", run: clippy },
     Stage { name: "token", run: token },
     Stage { name: "unit", run: unit },
+    Stage { name: "client", run: client },
     Stage { name: "build", run: build },
     Stage { name: "wasm", run: wasm },
     Stage { name: "system", run: system },
@@ -239,6 +240,10 @@ fn unit(context: &Context, log: &mut Log) -> Result<End> {
     }
     context.tests(log, &packages, "")?;
     Ok(End::Done(String::new()))
+}
+
+fn client(context: &Context, log: &mut Log) -> Result<End> {
+    client_alone::check(&context.space, log).map(End::Done)
 }
 
 fn build(context: &Context, log: &mut Log) -> Result<End> {

@@ -5,7 +5,6 @@ mod adopt;
 mod audit;
 mod authorized_keys;
 mod backup;
-mod completions;
 mod delete;
 mod doctor;
 mod explain;
@@ -13,8 +12,6 @@ mod import;
 mod init;
 mod inspect;
 mod key;
-mod man;
-mod output;
 mod progress;
 mod realm;
 mod rules;
@@ -32,9 +29,10 @@ use std::sync::Arc;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, Result};
+use crate::doors::output::Out;
+use crate::doors::{client, output};
+use crate::error::Result;
 pub use crate::services::hosting::{ENTER, enter};
-use output::Out;
 use target::Target;
 
 /// Your SSH key is your login, for everything that speaks HTTP.
@@ -110,10 +108,9 @@ enum Command {
     Audit(audit::Command),
     /// Print the authorized_keys lines of one key, for sshd's AuthorizedKeysCommand
     AuthorizedKeys(authorized_keys::Args),
-    /// Print a completion script for a shell
-    Completions(completions::Args),
-    /// Print the man page, or write all of them to a folder
-    Man(man::Args),
+    /// What a user does: log in, call, hand tokens to other programs
+    #[command(flatten)]
+    Client(client::Command),
     /// Whether the realm holds the secret on standard input
     #[command(hide = true)]
     HoldsSecret(init::HoldsSecret),
@@ -163,7 +160,7 @@ struct Context {
 pub fn main(argv: Vec<OsString>) -> u8 {
     let cli = match JustToken::parse(&argv).map_or_else(|| Cli::try_parse_from(&argv), Ok) {
         Ok(cli) => cli,
-        Err(error) => return not_understood(&error),
+        Err(error) => return output::not_understood(&error),
     };
     let context = Context {
         target: cli.target,
@@ -203,40 +200,8 @@ fn run(context: &Context, command: Command) -> Result<u8> {
         Command::Doctor(args) => doctor::run(context, args),
         Command::Audit(command) => audit::run(context, command),
         Command::AuthorizedKeys(args) => authorized_keys::run(context, args),
-        Command::Completions(args) => completions::run(args),
-        Command::Man(args) => man::run(args),
+        Command::Client(command) => client::run(context.out, Cli::command, command),
         Command::HoldsSecret(args) => init::holds_secret(context, args),
         Command::KeysBy(args) => sync::keys_by(context, args),
     }
-}
-
-/// The definitions, for completions and man pages.
-fn definition() -> clap::Command {
-    Cli::command()
-}
-
-/// Help and version as clap prints them; a mistake in our own two lines.
-fn not_understood(error: &clap::Error) -> u8 {
-    use clap::error::ErrorKind as K;
-    if matches!(error.kind(), K::DisplayHelp | K::DisplayVersion) {
-        let _ = error.print();
-        return 0;
-    }
-    if error.kind() == K::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return 2;
-    }
-    let text = error.to_string();
-    // Several lines where arguments are missing: their names stand on the lines between the first and the usage.
-    let paragraph: Vec<_> = text.lines().take_while(|l| !l.is_empty()).map(str::trim).collect();
-    let message = paragraph.join(" ");
-    let message = message.strip_prefix("error: ").unwrap_or(&message).trim_end_matches(['.', ':']).to_owned();
-    let tip = text.lines().find_map(|l| l.trim().strip_prefix("tip: ")).map(str::to_owned);
-    let usage = text.lines().find_map(|l| l.trim().strip_prefix("Usage: ")).map(|u| format!("usage: {u}"));
-    let mut error = Error::usage(message);
-    if let Some(hint) = tip.or(usage) {
-        error = error.hint(hint);
-    }
-    output::complain(&error);
-    2
 }

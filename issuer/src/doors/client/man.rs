@@ -4,18 +4,17 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, io};
 
-use super::output::write_out;
+use crate::doors::output::write_out;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Read it: seamless man | man -l -")]
-pub(super) struct Args {
+pub(in crate::doors) struct Args {
     /// Write one page a command into this folder
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
 }
 
-pub(super) fn run(args: Args) -> Result<u8> {
-    let mut command = super::definition();
+pub(super) fn run(args: Args, mut command: clap::Command) -> Result<u8> {
     command.build();
     match args.to {
         None => write_out(&String::from_utf8_lossy(&page(&command, "seamless")?)),

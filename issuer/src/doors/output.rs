@@ -1,5 +1,8 @@
 //! What the command line prints: text for people, JSON for programs, an error line and its hint.
 
+// The issuer's commands print more kinds of things than the user's side alone.
+#![cfg_attr(not(feature = "issuer"), allow(dead_code))]
+
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -61,6 +64,32 @@ pub(super) fn complain(error: &Error) {
 pub(super) fn warn(text: &str) {
     let yellow = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
     let _ = writeln!(anstream::stderr().lock(), "seamless: {yellow}warning{yellow:#}: {}", visible(text));
+}
+
+/// Help and version as clap prints them; a mistake in our own two lines.
+pub(super) fn not_understood(error: &clap::Error) -> u8 {
+    use clap::error::ErrorKind as K;
+    if matches!(error.kind(), K::DisplayHelp | K::DisplayVersion) {
+        let _ = error.print();
+        return 0;
+    }
+    if error.kind() == K::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return 2;
+    }
+    let text = error.to_string();
+    // Several lines where arguments are missing: their names stand on the lines between the first and the usage.
+    let paragraph: Vec<_> = text.lines().take_while(|l| !l.is_empty()).map(str::trim).collect();
+    let message = paragraph.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message).trim_end_matches(['.', ':']).to_owned();
+    let tip = text.lines().find_map(|l| l.trim().strip_prefix("tip: ")).map(str::to_owned);
+    let usage = text.lines().find_map(|l| l.trim().strip_prefix("Usage: ")).map(|u| format!("usage: {u}"));
+    let mut error = Error::usage(message);
+    if let Some(hint) = tip.or(usage) {
+        error = error.hint(hint);
+    }
+    complain(&error);
+    2
 }
 
 /// Asks on a terminal; elsewhere `--yes` must have been said.

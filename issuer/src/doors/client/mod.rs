@@ -1,0 +1,53 @@
+//! The user's side: what somebody runs on a laptop or in CI to get tokens and to use them. No realm is opened here.
+//!
+//! One file a command. With the issuer these stand among its own commands; without it they are all there is.
+
+mod completions;
+mod man;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::doors::output::{self, Out};
+use crate::error::Result;
+
+/// Your SSH key is your login, for everything that speaks HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "seamless", version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    /// Print JSON
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// A command of the user's side.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the man page, or write all of them to a folder
+    Man(man::Args),
+}
+
+/// Runs one call of a program that is the user's side alone, and gives its exit code.
+pub fn main(argv: Vec<OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(&argv) {
+        Ok(cli) => cli,
+        Err(error) => return output::not_understood(&error),
+    };
+    run(Out { json: cli.json }, Cli::command, cli.command).unwrap_or_else(|error| {
+        output::complain(&error);
+        error.kind().exit_code()
+    })
+}
+
+/// Runs a command; `definition` is of the whole program that it stands in, for its man pages.
+pub(super) fn run(_: Out, definition: fn() -> clap::Command, command: Command) -> Result<u8> {
+    match command {
+        Command::Completions(args) => completions::run(args, definition()),
+        Command::Man(args) => man::run(args, definition()),
+    }
+}
