@@ -31,6 +31,7 @@ pub fn inspect(token: &[u8]) -> Result<Inspection, Rejection> {
     match Format::of(token) {
         Format::Seamless => seamless(token),
         Format::Jwt => jwt(token),
+        Format::Chap => chap(token),
     }
 }
 
@@ -50,6 +51,26 @@ fn seamless(token: &[u8]) -> Result<Inspection, Rejection> {
 
 #[cfg(not(feature = "hmac"))]
 fn seamless(_: &[u8]) -> Result<Inspection, Rejection> {
+    Err(Code::UnsupportedAlgorithm.into())
+}
+
+#[cfg(feature = "chap")]
+fn chap(token: &[u8]) -> Result<Inspection, Rejection> {
+    let mut scratch = crate::Scratch::new();
+    let bytes = crate::chap::decode(token, scratch.room())?;
+    let parsed = crate::chap::Parsed::read(bytes)?;
+    Ok(Inspection {
+        format: Format::Chap,
+        header: None,
+        payload: None,
+        subject: Some(parsed.subject()?.to_owned()),
+        issued_at: Some(parsed.valid_from),
+        expires_at: Some(parsed.valid_to),
+    })
+}
+
+#[cfg(not(feature = "chap"))]
+fn chap(_: &[u8]) -> Result<Inspection, Rejection> {
     Err(Code::UnsupportedAlgorithm.into())
 }
 

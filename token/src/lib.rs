@@ -2,7 +2,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 // A build with fewer features leaves helpers of the others unused; the full one has no excuse.
-#![cfg_attr(not(all(feature = "hmac", feature = "jwt", feature = "mint")), allow(dead_code, unused_imports))]
+#![cfg_attr(not(all(feature = "chap", feature = "jwt", feature = "mint")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -13,6 +13,8 @@ extern crate std;
 mod access;
 #[cfg(any(feature = "hmac", feature = "jwt"))]
 mod base64url;
+#[cfg(feature = "chap")]
+mod chap;
 #[cfg(feature = "alloc")]
 pub mod headers;
 #[cfg(feature = "alloc")]
@@ -52,6 +54,8 @@ pub mod verdict;
 #[cfg(feature = "alloc")]
 mod verifier;
 
+#[cfg(feature = "chap")]
+pub use chap::{ChapSecret, ChapVersion};
 pub use key_error::KeyError;
 pub use policy::{Leeway, MaxAge, OutOfRange};
 pub use request::{Outcome, RequestView};
@@ -80,6 +84,8 @@ pub use mint::Ed25519Signer;
 pub use mint::Es256Signer;
 #[cfg(feature = "mint")]
 pub use mint::MintError;
+#[cfg(all(feature = "mint", feature = "chap"))]
+pub use mint::mint_chap;
 #[cfg(all(feature = "mint", feature = "hmac"))]
 pub use mint::mint_seamless;
 #[cfg(all(feature = "mint", feature = "jwt"))]

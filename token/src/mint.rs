@@ -2,6 +2,8 @@
 
 #[cfg(feature = "jwt")]
 mod access;
+#[cfg(feature = "chap")]
+mod chap;
 #[cfg(feature = "hmac")]
 mod seamless;
 #[cfg(any(feature = "eddsa", feature = "es256"))]
@@ -11,6 +13,8 @@ use core::fmt;
 
 #[cfg(feature = "jwt")]
 pub use access::{AccessClaims, Sign, mint_access};
+#[cfg(feature = "chap")]
+pub use chap::mint_chap;
 #[cfg(feature = "hmac")]
 pub use seamless::mint_seamless;
 #[cfg(feature = "eddsa")]
@@ -22,7 +26,8 @@ pub use signer::Es256Signer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MintError {
-    /// The subject is empty or has control characters, or begins `eyJ` in a `seamless` token.
+    /// The subject is empty or has control characters, begins `eyJ` in a `seamless` token, or is over 255 bytes in a
+    /// `chap` token.
     Subject,
     /// The time of issue is 0, or the end is not after it.
     Time,

@@ -40,16 +40,18 @@ pub enum Outcome<'a> {
 ///
 /// More than one header rejects, and so does a comma in one: Envoy and Fetch join two headers into `A,B`, Node drops
 /// the second, and each edge would judge another one. The schemes `seamless` and `Bearer` are told in any case, and
-/// one space follows; what the token is, its shape says and not the scheme. `chap:` (crtauth) is not checked yet and
-/// answers `unsupported_algorithm`.
+/// one space follows; what the token is, its shape says and not the scheme. crtauth's `chap:` stands right before
+/// the token, in lower case alone, as the original has it; a space between them passed there, and does here.
 pub fn credentials<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Result<Option<&'a [u8]>, Rejection> {
     let mut headers = headers.into_iter();
     let Some(value) = headers.next() else { return Ok(None) };
     if headers.next().is_some() || value.contains(&b',') {
         return Err(Code::BadAuthorization.into());
     }
-    if value.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"chap:")) {
-        return Err(Code::UnsupportedAlgorithm.into());
+    if let Some(token) = value.strip_prefix(b"chap:") {
+        let token = token.strip_prefix(b" ").unwrap_or(token);
+        let blank = matches!(token.first(), Some(b' ' | b'\t') | None);
+        return if blank { Err(Code::BadAuthorization.into()) } else { Ok(Some(token)) };
     }
     let mut parts = value.splitn(2, |b| *b == b' ');
     let (scheme, token) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

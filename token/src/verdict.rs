@@ -113,24 +113,33 @@ pub enum Format {
     Seamless,
     /// A JWT access token (RFC 9068).
     Jwt,
+    /// A token of crtauth, version 0 or 1.
+    Chap,
 }
 
 impl Format {
-    /// `seamless` or `jwt`.
+    /// `seamless`, `jwt` or `chap`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Seamless => "seamless",
             Self::Jwt => "jwt",
+            Self::Chap => "chap",
         }
     }
 
-    /// The format that a token's shape names: exactly two dots and a first part beginning `eyJ` is a JWT, all
-    /// else is `seamless`. Decided once, before any key is looked at, so that no token is ever tried as both.
+    /// The format that a token's shape names: exactly two dots and a first part beginning `eyJ` is a JWT; no dot and
+    /// the first bytes of a token of crtauth is `chap`; all else is `seamless`. Decided once, before any key is looked
+    /// at, so that no token is ever tried as two.
     #[must_use]
     pub fn of(token: &[u8]) -> Self {
         let dots = token.iter().filter(|b| **b == b'.').count();
-        if dots == 2 && token.starts_with(b"eyJ") { Self::Jwt } else { Self::Seamless }
+        match dots {
+            2 if token.starts_with(b"eyJ") => Self::Jwt,
+            // `01 74` or `76 00 00 00` in base64url.
+            0 if token.starts_with(b"AXT") || token.starts_with(b"dgAAA") => Self::Chap,
+            _ => Self::Seamless,
+        }
     }
 }
 
@@ -330,5 +339,8 @@ mod tests {
         assert_eq!(Format::of(b"eyJhbGciOiJFZERTQSJ9.e30"), Format::Seamless);
         assert_eq!(Format::of(b"eyJx.last.ZVPxAA.AA"), Format::Seamless);
         assert_eq!(Format::of(b"ada.ZVPxAA.AA"), Format::Seamless);
+        assert_eq!(Format::of(b"AXT.ZVPxAA.AA"), Format::Seamless);
+        assert_eq!(Format::of(b"AXTOZVPw"), Format::Chap);
+        assert_eq!(Format::of(b"dgAAAIcn"), Format::Chap);
     }
 }

@@ -11,6 +11,8 @@ use crate::{
     Audiences, Code, Demand, Format, Identity, Leeway, MaxAge, Rejection, Revocations, Rules, Scratch,
     Verdict,
 };
+#[cfg(feature = "chap")]
+use crate::{ChapSecret, chap};
 #[cfg(feature = "jwt")]
 use crate::{
     KeyError, PublicKeys,
@@ -27,6 +29,8 @@ pub struct Verifier {
     #[cfg(feature = "hmac")]
     secrets: Vec<Secret>,
     max_age: MaxAge,
+    #[cfg(feature = "chap")]
+    chap_secrets: Vec<ChapSecret>,
     #[cfg(feature = "jwt")]
     trust: Option<Trust>,
     leeway: Leeway,
@@ -56,6 +60,8 @@ impl Verifier {
             #[cfg(feature = "hmac")]
             secrets: Vec::new(),
             max_age: MaxAge::default(),
+            #[cfg(feature = "chap")]
+            chap_secrets: Vec::new(),
             #[cfg(feature = "jwt")]
             trust: None,
             leeway: Leeway::default(),
@@ -73,6 +79,14 @@ impl Verifier {
     pub fn with_secrets(mut self, secrets: Vec<Secret>, max_age: MaxAge) -> Self {
         self.secrets = secrets;
         self.max_age = max_age;
+        self.changed()
+    }
+
+    /// Trusts `chap` tokens of these secrets, for as long as each says.
+    #[cfg(feature = "chap")]
+    #[must_use]
+    pub fn with_chap_secrets(mut self, secrets: Vec<ChapSecret>) -> Self {
+        self.chap_secrets = secrets;
         self.changed()
     }
 
@@ -288,6 +302,11 @@ impl Verifier {
                 Ok(identity)
             }
             Format::Jwt => self.jwt(token, wanted, now, scratch, memory),
+            Format::Chap => {
+                let identity = self.chap(token, now, scratch)?;
+                self.demand(&identity, wanted, false)?;
+                Ok(identity)
+            }
         }
     }
 
@@ -303,6 +322,19 @@ impl Verifier {
     #[cfg(not(feature = "hmac"))]
     fn seamless<'a>(&'a self, _: &'a [u8], _: u64) -> Verdict<'a> {
         Err(Code::Malformed.into())
+    }
+
+    #[cfg(feature = "chap")]
+    fn chap<'a>(&'a self, token: &'a [u8], now: u64, scratch: &'a mut Scratch) -> Verdict<'a> {
+        if self.chap_secrets.is_empty() {
+            return Err(Code::UnsupportedAlgorithm.into());
+        }
+        chap::verify(token, &self.chap_secrets, now, scratch.room())
+    }
+
+    #[cfg(not(feature = "chap"))]
+    fn chap<'a>(&'a self, _: &'a [u8], _: u64, _: &'a mut Scratch) -> Verdict<'a> {
+        Err(Code::UnsupportedAlgorithm.into())
     }
 
     #[cfg(feature = "jwt")]
@@ -343,7 +375,7 @@ impl Verifier {
         Err(Code::UnsupportedAlgorithm.into())
     }
 
-    /// Audience, binding, revocation, scope: the same for both formats.
+    /// Audience, binding, revocation, scope: the same for every format.
     fn demand(&self, identity: &Identity<'_>, wanted: &Wanted<'_>, bound: bool) -> Result<(), Rejection> {
         let own = || self.audience.as_ref().map_or(&[][..], Audiences::as_slice);
         let audiences = if wanted.audiences.is_empty() { Names::Owned(own()) } else { wanted.audiences };
