@@ -37,7 +37,7 @@ impl Keys {
         let key = |label: &str| Zeroizing::new(hmac_sha256(secret, &[label.as_bytes()]).to_vec());
         Self {
             handshake: key("seamless crtauth handshake"),
-            token: key("seamless crtauth token"),
+            token: Zeroizing::new(hex(&key("seamless crtauth token"))),
             fake: key("seamless crtauth fake fingerprint"),
             fake_digest: FakeDigest::Sha256,
         }
@@ -50,7 +50,8 @@ impl Keys {
         Self { handshake: key(), token: key(), fake: key(), fake_digest }
     }
 
-    /// What tokens are signed with. Whoever verifies them needs it, and can mint.
+    /// What tokens are signed with: of a derived key 64 hexadecimal digits, which fit into a setting. Whoever verifies
+    /// them needs it, and can mint.
     #[must_use]
     pub fn token(&self) -> &[u8] {
         &self.token
@@ -97,6 +98,12 @@ impl fmt::Debug for Keys {
     }
 }
 
+fn hex(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 // HMAC takes keys of any length, so the error cannot be; a MAC that nothing equals is the safe answer to it.
 
 fn hmac_sha1(key: &[u8], message: &[u8]) -> [u8; 20] {
@@ -134,6 +141,7 @@ pub(crate) mod tests {
     fn derived_keys_differ_and_are_never_printed() {
         let keys = Keys::derived(b"a secret of some length");
         assert_ne!(keys.handshake, keys.token);
+        assert!(keys.token.len() == 64 && keys.token.is_ascii());
         assert_ne!(keys.token, keys.fake);
         assert_ne!(keys.handshake, keys.fake);
         assert_eq!(format!("{keys:?}"), "Keys { fake_digest: Sha256, .. }");

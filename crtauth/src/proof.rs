@@ -3,10 +3,13 @@
 use ed25519_dalek::VerifyingKey;
 use rsa::{BoxedUint, Pkcs1v15Sign, RsaPublicKey};
 use sha1::{Digest as _, Sha1};
+use sha2::Sha256;
 use signature::Verifier as _;
 use ssh_key::encoding::{Decode as _, Encode as _};
 use ssh_key::public::{Ed25519PublicKey, KeyData};
 use ssh_key::{Signature, SshSig};
+
+use crate::agent::put;
 
 /// The SSHSIG namespace of version 2. No signature made for anything else can be used here, nor the other way round.
 pub const NAMESPACE: &str = "seamless-auth-v2";
@@ -45,6 +48,24 @@ pub(crate) fn rsa_sha1(blob: &[u8], message: &[u8], signature: &[u8]) -> Option<
     let digest = Sha1::digest(message);
     key.verify(Pkcs1v15Sign::new::<Sha1>(), &digest, &padded).ok()?;
     Some(Proof::default())
+}
+
+/// The blob of an RSA key of 2048 bits that nobody has: an odd number of no known factors, made from a hash.
+pub(crate) fn nobody() -> Vec<u8> {
+    let mut modulus: Vec<u8> = (0_u8..8).flat_map(|part| Sha256::digest([part])).collect();
+    if let Some(first) = modulus.first_mut() {
+        *first |= 0x80;
+    }
+    if let Some(last) = modulus.last_mut() {
+        *last |= 1;
+    }
+    let mut blob = Vec::new();
+    put(&mut blob, b"ssh-rsa");
+    put(&mut blob, &[1, 0, 1]);
+    // A positive number whose first bit is set has a zero byte in front.
+    modulus.insert(0, 0);
+    put(&mut blob, &modulus);
+    blob
 }
 
 /// Version 2: an SSHSIG over the whole challenge, made by exactly this key.
@@ -88,4 +109,16 @@ fn flags(key: &KeyData, signature: &Signature) -> Proof {
     }
     let flags = signature.as_bytes().iter().nth_back(4).copied().unwrap_or(0);
     Proof { touched: flags & TOUCHED != 0, verified: flags & VERIFIED != 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_has_a_key_that_costs_a_check() {
+        let blob = nobody();
+        assert!(matches!(KeyData::decode(&mut &*blob), Ok(KeyData::Rsa(key)) if key.key_size() == 2048));
+        assert_eq!(rsa_sha1(&blob, b"message", &[1; 256]), None);
+    }
 }

@@ -76,6 +76,20 @@ impl Response {
         }
     }
 
+    /// Costs what checking a signature costs, for a response of somebody who has no such key: the answer's time must not
+    /// tell. The result is nobody's.
+    pub fn check_in_vain(&self) {
+        let checked = match &self.signature {
+            Signed::Rsa(signature) => proof::rsa_sha1(&proof::nobody(), self.challenge.signed(), signature),
+            Signed::Ssh(signature) => signature
+                .public_key()
+                .encode_vec()
+                .ok()
+                .and_then(|own| proof::sshsig(&own, self.challenge.signed(), signature)),
+        };
+        std::hint::black_box(checked);
+    }
+
     /// What the signature proves, if it is this key's.
     #[must_use]
     pub fn proof(&self, blob: &[u8]) -> Option<Proof> {

@@ -1,10 +1,14 @@
 //! `realm.toml`: what an operator decides for a realm. Every key is known or an error with its line.
 
+mod crtauth;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::Deserialize;
+
+pub use crtauth::{Crtauth, FakeFingerprint};
 
 use crate::backends::files;
 use crate::backends::store::SigningAlgorithm;
@@ -52,6 +56,9 @@ pub struct Config {
     /// How sshd learns the keys.
     #[serde(default)]
     pub sshd: Sshd,
+    /// Log-ins over HTTP, signed by an ssh-agent.
+    #[serde(default)]
+    pub crtauth: Crtauth,
 }
 
 /// `[tokens]`
@@ -180,9 +187,9 @@ pub enum KeysBy {
 }
 
 /// A string, or a list of them.
-fn one_or_many<'de, D: serde::Deserializer<'de>>(
+fn one_or_many<'de, T: From<String>, D: serde::Deserializer<'de>>(
     deserializer: D,
-) -> std::result::Result<Vec<String>, D::Error> {
+) -> std::result::Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a string or a list of strings")]
     enum OneOrMany {
@@ -190,8 +197,8 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(
         Many(Vec<String>),
     }
     Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
+        OneOrMany::One(one) => vec![one.into()],
+        OneOrMany::Many(many) => many.into_iter().map(Into::into).collect(),
     })
 }
 
@@ -292,7 +299,7 @@ impl Config {
         for scope in &self.seamless.scopes {
             names::check_scope(scope).map_err(internal)?;
         }
-        Ok(())
+        self.crtauth.check()
     }
 }
 
@@ -461,6 +468,32 @@ leeway = "5s"
 # How the system's sshd learns this realm's keys: "file" (`seamless sync` writes authorized_keys) or "command"
 # (sshd asks `seamless authorized-keys`). After a change run `seamless sync {realm}`.
 keys = "{keys}"
+
+[crtauth]
+# Whether `seamless serve` answers /_auth: log-ins over HTTP with the same keys, signed by an ssh-agent. It speaks
+# crtauth's versions 0 and 1, and version 2 for any key that an agent can use (docs/protocol-v2.md).
+enabled = false
+# What challenges call this server; "" means the issuer URL's host. Clients compare it with the host they went to.
+server_name = ""
+# The oldest version that is spoken. Version 0 is what clients from before 2014 speak.
+lowest_version = 1
+# What clients of versions 0 and 1 get: crtauth tokens of version 0 (what the Python original's services check) or 1
+# (the Java original's), and for how long (at most 598s). Clients of version 2 get what [tokens] says.
+token_version = 1
+token_ttl = "60s"
+# The secret shared with servers of the originals: a file in the realm, or a list of them, of which the first signs.
+# Without it the realm makes one of its own, and services find what verifies tokens in signing/chap-token.secret.
+# secret = "crtauth.secret"
+# What fingerprints of unknown users are made with beside servers of the Python ("sha1") or Java original ("sha256").
+fake_fingerprint = "sha1"
+# Such a token carries no audience and no scope; it passes a policy that demands one only if it is named here.
+audiences = []
+scopes = []
+# Only users in one of these groups may log in this way; [] means every user.
+groups = []
+# How many messages a minute are answered, of one address and about one name; a log-in takes two. 0 means any number.
+per_address = 600
+per_name = 120
 "#
     )
 }

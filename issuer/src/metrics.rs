@@ -22,6 +22,7 @@ pub struct Metrics {
     requests: Requests,
     connections: Gauge,
     mints: Family<[Label; 2], Count>,
+    handshakes: Family<[Label; 1], Count>,
     start: Gauge,
 }
 
@@ -40,6 +41,8 @@ pub enum PathClass {
     Jwks,
     /// The issuer's metadata.
     Discovery,
+    /// Log-ins signed by an ssh-agent.
+    Auth,
     /// `/healthz`.
     Health,
     /// `/metrics`.
@@ -66,6 +69,12 @@ impl Metrics {
         registry.register("http_connections", "HTTP connections open now", connections.clone());
         let mints = Family::default();
         registry.register("mints", "Tokens asked for, by door and outcome", Clone::clone(&mints));
+        let handshakes = Family::default();
+        registry.register(
+            "handshakes",
+            "Messages to /_auth, by what became of them",
+            Clone::clone(&handshakes),
+        );
         let start = Gauge::default();
         registry.register(
             "start_time_seconds",
@@ -79,6 +88,7 @@ impl Metrics {
             requests: Requests { family, known: Default::default() },
             connections,
             mints,
+            handshakes,
             start,
         }
     }
@@ -91,6 +101,11 @@ impl Metrics {
     /// A door was asked for a token. `outcome` is `ok` or the kind of the refusal.
     pub fn minted(&self, door: &'static str, outcome: &'static str) {
         self.mints.get_or_create(&[("door", door), ("outcome", outcome)]).inc();
+    }
+
+    /// A message to `/_auth` was answered.
+    pub fn handshake(&self, outcome: &'static str) {
+        self.handshakes.get_or_create(&[("outcome", outcome)]).inc();
     }
 
     /// A token was judged; none: it was good.
@@ -129,14 +144,15 @@ impl Default for Metrics {
 }
 
 impl PathClass {
-    const ALL: [Self; 6] =
-        [Self::Verify, Self::Jwks, Self::Discovery, Self::Health, Self::Metrics, Self::Other];
+    const ALL: [Self; 7] =
+        [Self::Verify, Self::Jwks, Self::Discovery, Self::Auth, Self::Health, Self::Metrics, Self::Other];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Verify => "verify",
             Self::Jwks => "jwks",
             Self::Discovery => "discovery",
+            Self::Auth => "auth",
             Self::Health => "healthz",
             Self::Metrics => "metrics",
             Self::Other => "other",
@@ -145,7 +161,7 @@ impl PathClass {
 }
 
 /// The statuses that the HTTP door gives, and a last one for what it should not.
-const STATUSES: [(u16, &str); 10] = [
+const STATUSES: [(u16, &str); 11] = [
     (200, "200"),
     (304, "304"),
     (400, "400"),
@@ -154,6 +170,7 @@ const STATUSES: [(u16, &str); 10] = [
     (404, "404"),
     (405, "405"),
     (421, "421"),
+    (429, "429"),
     (503, "503"),
     (0, "other"),
 ];

@@ -27,6 +27,7 @@ use crate::error::{Error, Result, io};
 use crate::progress::Progress;
 use crate::realm::{AUDIT, Access, DATABASE, Realm, SIGNING};
 use crate::services::change::{Deed, commit};
+use crate::services::handshake::secrets as chap;
 use crate::services::host_key::FILE as HOST_KEY;
 use crate::services::{init, revoke, signing};
 
@@ -467,6 +468,10 @@ fn private_keys(dir: &Path, keys: &[SigningKey], now: u64) -> Result<Zeroizing<V
             members.push((format!("{SIGNING}/{name}"), files::read_private(&path)?));
         }
     }
+    let chap = chap::own(dir);
+    if chap.exists() {
+        members.push((format!("{SIGNING}/{}", chap::OWN), files::read_private(&chap)?));
+    }
     let host_key = dir.join(HOST_KEY);
     if host_key.exists() {
         members.push((HOST_KEY.to_owned(), files::read_private(&host_key)?));
@@ -485,6 +490,8 @@ fn put_private_keys(at: &Path, tar: &[u8], keys: &[SigningKey]) -> Result<()> {
     archive::read(tar, |name, size, member| {
         let path = if name == HOST_KEY {
             at.join(HOST_KEY)
+        } else if chap::own(at).strip_prefix(at).is_ok_and(|p| p == Path::new(name)) {
+            chap::own(at)
         } else {
             keys.iter()
                 .map(|key| signing::path(at, key))

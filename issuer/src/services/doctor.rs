@@ -20,6 +20,7 @@ use crate::config::{self, Format, KeysBy};
 use crate::error::{Error, Result, io};
 use crate::progress::Progress;
 use crate::realm::{Realm, SIGNING};
+use crate::services::handshake::secrets;
 use crate::services::{signing, trust};
 
 /// How long before its end a key is named.
@@ -405,7 +406,8 @@ impl<'a> List<'a> {
     /// Private halves without a key: left from a crash, or put there.
     fn strays(&mut self, keys: &[SigningKey]) {
         let folder = self.around.dir.join(SIGNING);
-        let known: HashSet<_> = keys.iter().map(|key| signing::path(&self.around.dir, key)).collect();
+        let mut known: HashSet<_> = keys.iter().map(|key| signing::path(&self.around.dir, key)).collect();
+        known.extend([secrets::OWN, secrets::FOR_VERIFIERS].map(|name| folder.join(name)));
         let inside =
             self.around.entries.iter().filter(|e| {
                 e.path.parent() == Some(&folder) && !known.contains(&e.path) && !is_left(&e.path)

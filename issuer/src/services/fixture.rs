@@ -65,6 +65,10 @@ impl Watched {
 }
 
 impl Store for Watched {
+    fn spend(&self, nonce: &[u8], until: u64, now: u64) -> Result<bool> {
+        self.counted().spend(nonce, until, now)
+    }
+
     fn user(&self, name: &UserName) -> Result<Option<User>> {
         self.counted().user(name)
     }

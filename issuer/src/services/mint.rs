@@ -76,28 +76,21 @@ pub fn mint(realm: &Realm, caller: &Caller, ask: &Ask) -> Result<Minted> {
         let token = sign(realm, caller, &user, key.as_ref(), &grant, &jti, now)?;
         Ok((grant, token))
     });
-    let (grant, token) = match made {
-        Ok(made) => made,
-        Err(error) => {
-            let given = json!({"reason": error.message()});
-            count(realm, caller, error.kind().as_str());
-            // A refusal stays a refusal when it can't be recorded.
-            let _ = realm.audit.append(now, &record(caller, ask, given, error.kind().as_str()), false);
-            return Err(error);
-        }
-    };
-    let given = json!({
-        "format": format_name(grant.format),
-        "audience": grant.audiences,
-        "scope": grant.scopes.join(" "),
-        "expires_in": grant.ttl,
-        "jti": (grant.format == config::Format::Jwt).then_some(&jti),
+    let asked = json!({
+        "format": ask.format.map(format_name),
+        "audience": ask.audiences,
+        "scope": ask.scopes.join(" "),
+        "ttl": ask.ttl,
     });
-    realm
-        .audit
-        .append(now, &record(caller, ask, given, "ok"), false)
-        .inspect_err(|e| count(realm, caller, e.kind().as_str()))?;
-    count(realm, caller, "ok");
+    let (grant, token) = record(realm, caller, asked, now, made, |(grant, _)| {
+        json!({
+            "format": format_name(grant.format),
+            "audience": grant.audiences,
+            "scope": grant.scopes.join(" "),
+            "expires_in": grant.ttl,
+            "jti": (grant.format == config::Format::Jwt).then_some(&jti),
+        })
+    })?;
     Ok(Minted {
         token,
         format: grant.format,
@@ -106,6 +99,67 @@ pub fn mint(realm: &Realm, caller: &Caller, ask: &Ask) -> Result<Minted> {
         scopes: grant.scopes,
         expires_in: grant.ttl,
     })
+}
+
+/// Mints one token of crtauth, for a client that knows no other. It carries no audience and no scope.
+pub fn mint_chap(
+    realm: &Realm,
+    caller: &Caller,
+    secret: &token::ChapSecret,
+    version: token::ChapVersion,
+) -> Result<Zeroizing<String>> {
+    let now = realm.now();
+    let ttl = realm.config.crtauth.token_ttl.0;
+    let made = authorise(realm, caller, now).and_then(|(user, _)| {
+        let from = now.saturating_sub(crtauth::CLOCK_FUDGE);
+        token::mint_chap(secret, version, user.name.as_str(), from, now.saturating_add(ttl))
+            .map(Zeroizing::new)
+            .map_err(|e| Error::internal(format!("the token can't be made: {e}")))
+    });
+    let number = match version {
+        token::ChapVersion::V0 => 0,
+        token::ChapVersion::V1 => 1,
+    };
+    let given = json!({"format": "chap", "version": number, "expires_in": ttl});
+    record(realm, caller, json!({"format": "chap"}), now, made, |_| given)
+}
+
+/// Writes down what became of a mint, and hands it on. Without the record there is no token.
+fn record<T>(
+    realm: &Realm,
+    caller: &Caller,
+    asked: Value,
+    now: u64,
+    made: Result<T>,
+    given: impl FnOnce(&T) -> Value,
+) -> Result<T> {
+    let write = |given, outcome| {
+        let record = Record {
+            action: "mint",
+            subject: Some(caller.user.to_string()),
+            fingerprint: caller.key.map(|k| k.to_string()),
+            door: caller.door,
+            address: caller.address.map(|a| a.to_string()),
+            asked,
+            given,
+            outcome,
+            id: None,
+        };
+        realm.audit.append(now, &record, false)
+    };
+    match made {
+        Ok(made) => {
+            write(given(&made), "ok").inspect_err(|e| count(realm, caller, e.kind().as_str()))?;
+            count(realm, caller, "ok");
+            Ok(made)
+        }
+        Err(error) => {
+            count(realm, caller, error.kind().as_str());
+            // A refusal stays a refusal when it can't be recorded.
+            let _ = write(json!({"reason": error.message()}), error.kind().as_str());
+            Err(error)
+        }
+    }
 }
 
 fn count(realm: &Realm, caller: &Caller, outcome: &'static str) {
@@ -264,7 +318,7 @@ fn sign(
         issuer: &realm.config.issuer,
         subject: user.name.as_str(),
         audiences: &strs(&grant.audiences),
-        client_id: if caller.key.is_some() { "ssh" } else { "cli" },
+        client_id: client_id(caller),
         issued_at: now,
         expires_at: now + grant.ttl,
         jti,
@@ -276,35 +330,27 @@ fn sign(
     token::mint_access(&claims, &*signer).map(Zeroizing::new).map_err(failed)
 }
 
-/// RFC 8176. Only sshd shows that a touch was asked for; our own server can't see it.
+/// The way in, as RFC 9068 wants it named.
+fn client_id(caller: &Caller) -> &'static str {
+    match (caller.door, caller.key) {
+        (Door::Http, _) => "crtauth",
+        (_, Some(_)) => "ssh",
+        (_, None) => "cli",
+    }
+}
+
+/// RFC 8176. Only sshd and a handshake over HTTP show that there was a touch; our own ssh server can't see it.
 fn amr(door: Door, key: Option<&UserKey>) -> &'static [&'static str] {
     match key {
-        Some(key) if key.algorithm.starts_with("sk-") && door == Door::SshForced => &["hwk", "user"],
+        Some(key) if key.algorithm.starts_with("sk-") && matches!(door, Door::SshForced | Door::Http) => {
+            &["hwk", "user"]
+        }
         _ => &[],
     }
 }
 
 fn strs(list: &[String]) -> Vec<&str> {
     list.iter().map(String::as_str).collect()
-}
-
-fn record(caller: &Caller, ask: &Ask, given: Value, outcome: &'static str) -> Record {
-    Record {
-        action: "mint",
-        subject: Some(caller.user.to_string()),
-        fingerprint: caller.key.map(|k| k.to_string()),
-        door: caller.door,
-        address: caller.address.map(|a| a.to_string()),
-        asked: json!({
-            "format": ask.format.map(format_name),
-            "audience": ask.audiences,
-            "scope": ask.scopes.join(" "),
-            "ttl": ask.ttl,
-        }),
-        given,
-        outcome,
-        id: None,
-    }
 }
 
 /// Whether an error may be told to a client over ssh as it stands.

@@ -63,7 +63,7 @@ pub struct Strangers {
 
 impl Strangers {
     /// How many went unrecorded before this one, if this one is to be recorded.
-    fn record_now(&self, now: u64) -> Option<u64> {
+    pub(super) fn record_now(&self, now: u64) -> Option<u64> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back must not silence it.
         if last.0 <= now && now < last.0.saturating_add(STRANGERS_EVERY) {

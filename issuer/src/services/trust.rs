@@ -8,6 +8,7 @@ use crate::backends::{files, http_get};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::realm::Realm;
+use crate::services::handshake::secrets;
 use crate::services::signing;
 
 /// The verifier and what it was made from.
@@ -105,6 +106,10 @@ fn build(realm: &Realm, keys: &[SigningKey], now: u64) -> Result<token::Verifier
         .collect::<Result<Vec<_>>>()?;
     if !secrets.is_empty() {
         verifier = verifier.with_secrets(secrets, max_age);
+    }
+    let chap = secrets::verifying(&secrets::load(realm)?, &config.crtauth)?;
+    if !chap.is_empty() {
+        verifier = verifier.with_chap_secrets(chap);
     }
     let audiences = token::Audiences::new(config.verify_audiences())
         .ok_or_else(|| Error::internal("verify.audience is empty"))?;

@@ -9,7 +9,7 @@ type Open<'a> = &'a (dyn Fn(&Path) -> Box<dyn Store> + Sync);
 
 /// Runs the whole suite: `make` prepares an empty store in a directory, `open` opens it, as often as asked.
 pub(super) fn contract(open: Open<'_>, make: &dyn Fn(&Path)) {
-    let cases: [fn(&Path, Open<'_>); 11] = [
+    let cases: [fn(&Path, Open<'_>); 12] = [
         users_and_lists,
         one_key_one_user,
         all_or_nothing,
@@ -21,12 +21,40 @@ pub(super) fn contract(open: Open<'_>, make: &dyn Fn(&Path)) {
         enrolling_judges_each_key_by_itself,
         a_key_that_comes_back_is_no_longer_revoked,
         what_ends_is_found_and_counted,
+        a_challenge_is_spent_once,
     ];
     for case in cases {
         let dir = tempfile::tempdir().unwrap();
         make(dir.path());
         case(dir.path(), open);
     }
+}
+
+fn a_challenge_is_spent_once(dir: &Path, open: Open<'_>) {
+    let (one, other) = (open(dir), open(dir));
+    let version = one.version().unwrap();
+    assert!(one.spend(b"a", 120, 100).unwrap());
+    assert!(!one.spend(b"a", 120, 101).unwrap());
+    assert!(!other.spend(b"a", 120, 102).unwrap(), "by another node");
+    assert!(other.spend(b"b", 120, 102).unwrap());
+    assert!(!open(dir).spend(b"b", 120, 120).unwrap(), "after a restart, up to its last second");
+    assert!(one.spend(b"c", 140, 121).unwrap());
+    assert_eq!(one.version().unwrap(), version, "and the realm has not changed");
+    // Many at once: each has one winner.
+    let wins = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let store = open(dir);
+                for number in 0..50_u8 {
+                    if store.spend(&[7, number], 140, 121).unwrap() {
+                        wins.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(wins.into_inner(), 50);
 }
 
 fn apply(store: &dyn Store, changes: &[Change]) -> Result<()> {

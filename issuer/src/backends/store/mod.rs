@@ -293,6 +293,10 @@ pub trait Store: Send + Sync {
         before_commit: &mut dyn FnMut(&[Enrolled]) -> Result<Then>,
     ) -> Result<()>;
 
+    /// Spends a challenge that lapses after `until`: whether nobody had, through this store or another one on the same
+    /// realm. Bounded, and it fails where there is no room. Survives a restart of the program, not one of the machine.
+    fn spend(&self, nonce: &[u8], until: u64, now: u64) -> Result<bool>;
+
     /// Writes a whole copy to `to`, a file that is not there yet, as a store of the same kind opens it. `frozen` runs
     /// at the moment that the copy shows, while nothing can be committed. It may take long; changes don't wait for it.
     fn copy_to(&self, to: &Path, frozen: &mut dyn FnMut() -> Result<()>) -> Result<()>;

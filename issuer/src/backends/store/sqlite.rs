@@ -4,6 +4,7 @@
 //! Opening is what a forced command pays for on every log-in, so a read-only open does as little as it can.
 
 mod glance;
+mod spent;
 
 use std::collections::HashSet;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -24,6 +25,7 @@ use crate::backends::files;
 use crate::error::{Error, Result, io};
 use crate::names::UserName;
 use glance::Glance;
+use spent::Spent;
 
 /// `slms`: tells our file from any other SQLite database.
 const APPLICATION_ID: i32 = 0x736c_6d73;
@@ -106,6 +108,7 @@ pub enum Mode {
 pub struct SqliteStore {
     inner: Mutex<Inner>,
     glance: Glance,
+    spent: Spent,
     path: PathBuf,
     taken_forward: Option<i64>,
 }
@@ -164,6 +167,7 @@ impl SqliteStore {
         Ok(Self {
             inner: Mutex::new(Inner { connection, commits: 0 }),
             glance: Glance::at(path),
+            spent: Spent::beside(path),
             path: path.to_owned(),
             taken_forward,
         })
@@ -182,6 +186,10 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    fn spend(&self, nonce: &[u8], until: u64, now: u64) -> Result<bool> {
+        self.spent.spend(nonce, until, now)
+    }
+
     fn user(&self, name: &UserName) -> Result<Option<User>> {
         read_user(&self.lock().connection, name).map_err(|e| broken(&e))
     }

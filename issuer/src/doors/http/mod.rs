@@ -1,8 +1,10 @@
-//! The HTTP door: publishes the realm's keys and judges tokens for proxies. It mints nothing.
+//! The HTTP door: publishes the realm's keys, judges tokens for proxies and, where the settings say so, answers log-ins
+//! that an ssh-agent signs.
 //!
 //! Plain functions over a closed list of routes: `/verify` stands in the way of every request of a site, and
 //! what it costs is a signature and little else.
 
+mod auth;
 mod discovery;
 mod health;
 mod host;
@@ -41,6 +43,7 @@ use crate::doors::Caps;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::realm::Realm;
+use crate::services::handshake::Handshakes;
 use crate::services::trust;
 use host::{Host, NotOurs};
 use reply::{Answer, Document};
@@ -147,9 +150,10 @@ pub async fn serve(
         );
     }
     trust::rules(&realm)?;
+    let handshakes = Handshakes::open(&realm)?.map(Arc::new);
     let (limits, tls) = (options.limits, options.tls.clone());
     options.metrics.started(realm.now());
-    listener::run(Arc::new(Site::new(realm, options)), listeners, tls, limits, shutdown).await;
+    listener::run(Arc::new(Site::new(realm, handshakes, options)), listeners, tls, limits, shutdown).await;
     Ok(())
 }
 
@@ -160,6 +164,7 @@ struct Site {
     host: Host,
     proxies: Vec<IpNet>,
     metrics: Arc<Metrics>,
+    handshakes: Option<Arc<Handshakes>>,
     discovery: Document,
     published: jwks::Published,
     log: Log,
@@ -176,10 +181,11 @@ enum Peer {
 }
 
 impl Site {
-    fn new(realm: Arc<Realm>, options: Options) -> Self {
+    fn new(realm: Arc<Realm>, handshakes: Option<Arc<Handshakes>>, options: Options) -> Self {
         Self {
             routes: Routes::new(&realm.config.issuer),
             host: Host::of_issuer(&realm.config.issuer),
+            handshakes,
             proxies: options.behind_proxy,
             metrics: options.metrics,
             discovery: discovery::document(&realm),
@@ -234,7 +240,11 @@ impl Site {
         if route == Route::Verify {
             return verify::answer(self, request, peer);
         }
-        if route == Route::None {
+        // Clients of crtauth send whatever method and body the request had that they want to repeat.
+        if let (Route::Auth, Some(handshakes)) = (route, &self.handshakes) {
+            return auth::answer(self, Arc::clone(handshakes), request, peer).await;
+        }
+        if matches!(route, Route::None | Route::Auth) {
             return reply::line(StatusCode::NOT_FOUND, "not found\n");
         }
         if request.method != Method::GET && request.method != Method::HEAD {
@@ -247,7 +257,7 @@ impl Site {
             Route::Discovery => self.discovery.answer(&request.headers),
             Route::Health => health::answer(self).await,
             Route::Metrics => metrics::answer(self),
-            Route::Verify | Route::None => reply::line(StatusCode::NOT_FOUND, "not found\n"),
+            Route::Verify | Route::Auth | Route::None => reply::line(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
 

@@ -8,6 +8,7 @@ pub(super) enum Route {
     Verify,
     Jwks,
     Discovery,
+    Auth,
     Health,
     Metrics,
     None,
@@ -18,6 +19,7 @@ pub(super) struct Routes {
     verify: String,
     jwks: String,
     discovery: [String; 3],
+    auth: String,
 }
 
 impl Routes {
@@ -26,6 +28,7 @@ impl Routes {
         let below = issuer_path(issuer);
         Self {
             verify: format!("{below}/verify"),
+            auth: format!("{below}/_auth"),
             jwks: format!("{below}/.well-known/jwks.json"),
             discovery: [
                 // OpenID Connect Discovery section 4 appends, RFC 8414 section 3 puts the name before the path,
@@ -42,6 +45,9 @@ impl Routes {
             "/verify" => Route::Verify,
             "/healthz" => Route::Health,
             "/metrics" => Route::Metrics,
+            // Where clients of crtauth look for it, whatever lies below.
+            "/_auth" => Route::Auth,
+            path if path == self.auth => Route::Auth,
             path if path == self.verify => Route::Verify,
             path if path == self.jwks => Route::Jwks,
             path if self.discovery.iter().any(|d| d == path) => Route::Discovery,
@@ -56,6 +62,7 @@ impl Route {
             Self::Verify => PathClass::Verify,
             Self::Jwks => PathClass::Jwks,
             Self::Discovery => PathClass::Discovery,
+            Self::Auth => PathClass::Auth,
             Self::Health => PathClass::Health,
             Self::Metrics => PathClass::Metrics,
             Self::None => PathClass::Other,
@@ -84,6 +91,11 @@ mod tests {
             ("/.well-known/oauth-authorization-server/corp", Route::Discovery),
             ("/corp/.well-known/oauth-authorization-server", Route::Discovery),
             ("/healthz", Route::Health),
+            ("/_auth", Route::Auth),
+            ("/corp/_auth", Route::Auth),
+            ("/_auth/", Route::None),
+            ("/_AUTH", Route::None),
+            ("/other/_auth", Route::None),
             ("/metrics", Route::Metrics),
             ("", Route::None),
             ("/", Route::None),
