@@ -1,0 +1,20 @@
+//! Fetching one token.
+
+mod http;
+mod ssh;
+
+use crate::error::Result;
+use crate::{Destination, Options, Token, Wish};
+
+/// Logs in and fetches a token. Nothing is kept.
+pub fn fetch(destination: &Destination, wish: &Wish, options: &Options) -> Result<Token> {
+    match destination {
+        Destination::Ssh { user, host, port } => ssh::fetch(user, host, *port, wish, options),
+        Destination::Http { url } => http::fetch(url, wish, options),
+    }
+}
+
+/// Unix seconds now.
+fn now() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,169 @@
+//! Over ssh, by OpenSSH's own client: its configuration, agent, jump hosts and known hosts apply.
+
+use std::io::Read;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::now;
+use crate::error::{Error, Kind, Result, shorten};
+use crate::{Options, Token, Wish};
+
+/// The most that is read of what ssh prints.
+const MOST: u64 = 64 * 1024;
+
+pub(super) fn fetch(
+    user: &str,
+    host: &str,
+    port: Option<u16>,
+    wish: &Wish,
+    options: &Options,
+) -> Result<Token> {
+    let words = words(wish)?;
+    let mut command = Command::new("ssh");
+    command.arg("-T");
+    if let Some(port) = port {
+        command.args(["-p", &port.to_string()]);
+    }
+    if let Some(file) = &options.identity {
+        command.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(file);
+    }
+    if options.fingerprint.is_some() {
+        return Err(Error::new(Kind::Usage, "a fingerprint says nothing to ssh")
+            .hint("name the key's file: --identity ~/.ssh/id_ed25519.pub"));
+    }
+    let seconds = options.timeout.as_secs().max(1);
+    command.args(["-o", &format!("ConnectTimeout={seconds}")]);
+    if !options.interactive {
+        command.args(["-o", "BatchMode=yes"]);
+    }
+    // The names can't begin with a hyphen either.
+    command.arg("--").arg(format!("{user}@{host}")).args(&words);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(|e| {
+        Error::new(Kind::Internal, format!("can't run ssh: {e}")).hint("install openssh-client")
+    })?;
+    // Somebody may be typing a passphrase, or may be asked about a host key.
+    let deadline = (!options.interactive).then(|| Instant::now() + options.timeout);
+    let mut output = wait(child, deadline)?;
+    let stdout = Zeroizing::new(std::mem::take(&mut output.stdout));
+    if !output.status.success() {
+        return Err(refused(&output, &format!("{user}@{host}")));
+    }
+    let text = std::str::from_utf8(&stdout)
+        .map_err(|_| Error::new(Kind::Server, "what ssh printed is no token"))?
+        .trim_end_matches(['\r', '\n']);
+    // The Python original prints the token alone, whatever is asked.
+    if text.starts_with('{') {
+        Token::from_json(text.as_bytes(), now())
+    } else {
+        Token::from_text(text, now())
+    }
+}
+
+/// The remote words. They are joined by spaces on the way and split at them there, so none may have one.
+fn words(wish: &Wish) -> Result<Vec<String>> {
+    let mut words = vec!["token".to_owned(), "--json".to_owned()];
+    let mut put = |option: &str, value: &str| {
+        if value.is_empty() || value.starts_with('-') || !value.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::new(Kind::Usage, format!("{:?} can't be asked for over ssh", shorten(value))));
+        }
+        words.extend([option.to_owned(), value.to_owned()]);
+        Ok(())
+    };
+    wish.audiences.iter().try_for_each(|audience| put("-a", audience))?;
+    wish.scopes.iter().try_for_each(|scope| put("-s", scope))?;
+    if let Some(format) = &wish.format {
+        put("--format", format)?;
+    }
+    if let Some(ttl) = wish.ttl {
+        put("-t", &format!("{ttl}s"))?;
+    }
+    Ok(words)
+}
+
+fn wait(mut child: Child, deadline: Option<Instant>) -> Result<Output> {
+    fn drain(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(from) = from {
+                let _ = from.take(MOST).read_to_end(&mut bytes);
+            }
+            bytes
+        })
+    }
+    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    let failed = |e: std::io::Error| Error::new(Kind::Internal, format!("can't wait for ssh: {e}"));
+    let status = loop {
+        let Some(deadline) = deadline else { break child.wait().map_err(failed)? };
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(Error::new(Kind::Network, "ssh: no answer in time"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    Ok(Output {
+        status,
+        stdout: stdout.join().unwrap_or_default(),
+        stderr: stderr.join().unwrap_or_default(),
+    })
+}
+
+/// In the server's own words where it has some, else in ssh's.
+fn refused(output: &Output, destination: &str) -> Error {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let line = |word: &str| {
+        said.lines().find_map(|line| line.trim().strip_prefix("seamless: ")?.strip_prefix(word).map(shorten))
+    };
+    let code = output.status.code();
+    let kind = match code {
+        Some(2) => Kind::Usage,
+        Some(3 | 4) => Kind::Refused,
+        Some(255) | None => Kind::Network,
+        _ => Kind::Server,
+    };
+    if let Some(message) = line("error: ") {
+        let error = Error::new(kind, message);
+        return match line("hint: ") {
+            Some(hint) => error.hint(hint),
+            None => error,
+        };
+    }
+    let last =
+        said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it printed nothing");
+    let code = code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+    let error = Error::new(kind, format!("ssh {destination} ended with {code}: {}", shorten(last)));
+    if last.contains("Permission denied") {
+        return Error { kind: Kind::Refused, ..error }
+            .hint("is your key enrolled there, and does ssh offer it? ssh -v shows which it does");
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_stay_apart() {
+        let wish = Wish {
+            audiences: vec!["https://a".into()],
+            scopes: vec!["read".into()],
+            format: Some("jwt".into()),
+            ttl: Some(90),
+        };
+        let words = words(&wish).unwrap().join(" ");
+        assert_eq!(words, "token --json -a https://a -s read --format jwt -t 90s");
+        for bad in ["a b", "", "-x", "a\nb", "ä"] {
+            assert!(
+                self::words(&Wish { audiences: vec![bad.into()], ..Wish::default() }).is_err(),
+                "{bad:?}"
+            );
+        }
+    }
+}
