@@ -48,7 +48,7 @@ impl FromStr for Destination {
         };
         let (user, host) = rest.rsplit_once('@').ok_or_else(wrong)?;
         let (host, port) = match host.rsplit_once(':') {
-            Some((host, port)) if is_url && !port.ends_with(']') => {
+            Some((host, port)) if !port.ends_with(']') && (is_url || !host.contains(':')) => {
                 (host, Some(port.parse().map_err(|_| wrong())?))
             }
             _ => (host, None),
@@ -89,6 +89,8 @@ mod tests {
         for (text, is) in [
             ("corp@login.example.com", "corp@login.example.com"),
             ("ssh://corp@h:2222", "ssh://corp@h:2222"),
+            ("corp@h:2222", "ssh://corp@h:2222"),
+            ("corp@::1", "corp@::1"),
             ("ssh://corp@[::1]:2222/", "ssh://corp@[::1]:2222"),
             ("https://Login.example.com/", "https://login.example.com"),
             ("http://127.0.0.1:8080/corp", "http://127.0.0.1:8080/corp"),

@@ -4,7 +4,6 @@
 
 use std::process::ExitCode;
 
-#[cfg(not(feature = "issuer"))]
 use issuer::doors::client;
 #[cfg(feature = "issuer")]
 use issuer::doors::{cli, ssh};
@@ -16,6 +15,9 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = client::early(&argv) {
+        return ExitCode::from(code);
+    }
     answer(argv)
 }
 
