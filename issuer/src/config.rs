@@ -1,6 +1,7 @@
 //! `realm.toml`: what an operator decides for a realm. Every key is known or an error with its line.
 
 mod crtauth;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use crtauth::{Crtauth, FakeFingerprint};
+pub use sources::{Directory, Github, Ldap, Pages, Source};
 
 use crate::backends::files;
 use crate::backends::store::SigningAlgorithm;
@@ -59,6 +61,9 @@ pub struct Config {
     /// Log-ins over HTTP, signed by an ssh-agent.
     #[serde(default)]
     pub crtauth: Crtauth,
+    /// Where keys come from beside the realm's own store.
+    #[serde(default)]
+    pub sources: Vec<Source>,
 }
 
 /// `[tokens]`
@@ -299,6 +304,7 @@ impl Config {
         for scope in &self.seamless.scopes {
             names::check_scope(scope).map_err(internal)?;
         }
+        self.sources.iter().try_for_each(Source::check)?;
         self.crtauth.check()
     }
 }
@@ -494,6 +500,27 @@ groups = []
 # How many messages a minute are answered, of one address and about one name; a log-in takes two. 0 means any number.
 per_address = 600
 per_name = 120
+
+# Where keys come from beside those enrolled here, one table for each, in the order in which they are asked
+# (docs/key-sources.md). For ssh set [sshd] keys = "command": sshd's command asks the running `seamless serve`.
+# [[sources]]
+# kind = "directory"             # files NAME.pub and NAME_id_rsa.pub
+# path = "/etc/seamless/keys"
+# groups = ["staff"]             # its users count as members of these
+# [[sources]]
+# kind = "ldap"
+# url = "ldaps://ldap.example.com"   # or "ldap://…", which speaks StartTLS
+# base_dn = "dc=example,dc=com"  # users are uid=NAME,cn=users,BASE with sshPublicKey
+# bind_dn = "cn=seamless,dc=example,dc=com"
+# password_file = "ldap.password"
+# group = "ops"                  # only members of cn=ops,cn=groups,BASE, in the sources behind this one too
+# [[sources]]
+# kind = "github"                # https://github.com/NAME.keys of users that the realm knows
+# [[sources]]
+# kind = "url"
+# url = "https://keys.example.com/{{user}}.keys"
+# fresh = "5m"                   # how long a page is good without asking again
+# stale = "1h"                   # how long where nobody answers
 "#
     )
 }

@@ -85,6 +85,12 @@ impl PublicKey {
         Self::from_blob(algorithm, blob.to_vec(), comment, name)
     }
 
+    /// The line of a public key file.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        format!("{} {} {}", self.algorithm, STANDARD.encode(&self.blob), self.comment)
+    }
+
     /// Whether the private half lives in a FIDO authenticator.
     #[must_use]
     pub fn is_sk(&self) -> bool {

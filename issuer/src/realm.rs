@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::names::RealmName;
 use crate::services::session::Strangers;
+use crate::services::sources::Sources;
 use crate::services::trust::TrustCache;
 
 /// The database's name in a realm's directory.
@@ -50,6 +51,8 @@ pub struct Realm {
     pub(crate) trust: TrustCache,
     /// How many unknown keys were proven of late.
     pub(crate) strangers: Strangers,
+    /// Where keys come from beside the store.
+    pub(crate) sources: Sources,
     /// What `serve` counts; nothing elsewhere.
     pub metrics: OnceLock<Arc<Metrics>>,
     /// The schema of its database, if opening it took that forward.
@@ -87,6 +90,7 @@ impl Realm {
         Ok(Self {
             name: config.name()?,
             dir: dir.to_owned(),
+            sources: Sources::new(&config.sources, dir),
             config,
             store: Box::new(store),
             audit: AuditLog::at(&dir.join(AUDIT)),

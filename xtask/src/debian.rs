@@ -7,7 +7,7 @@ use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, find};
 
 /// The programs that system tests start, and the package each comes from.
-const NEEDED: [(&str, &str); 12] = [
+const NEEDED: [(&str, &str); 13] = [
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -16,6 +16,7 @@ const NEEDED: [(&str, &str); 12] = [
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("age", "age"),
+    ("slapd", "slapd"),
     ("strace", "strace"),
     ("systemd-socket-activate", "systemd"),
     ("chromium", "chromium"),

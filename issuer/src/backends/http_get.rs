@@ -50,14 +50,43 @@ pub fn text(url: &str) -> Result<String> {
 /// Fetches public keys: https, redirects within the origin only, 64 KiB, 10 s for each answer. None where the server
 /// has no such page.
 pub fn keys(url: &HttpsUrl) -> Result<Option<String>> {
+    Ok(match page(url, None)? {
+        Fetched::New { text, .. } => Some(text),
+        Fetched::None | Fetched::Same => None,
+    })
+}
+
+/// A page, as somebody finds it who may have seen it before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// There is none.
+    None,
+    /// It is the one of that tag.
+    Same,
+    /// It is another one.
+    New {
+        /// What it says.
+        text: String,
+        /// By which it is known again.
+        etag: Option<String>,
+    },
+}
+
+/// [`keys`], for who has a page with this tag (RFC 9110 section 13.1.2).
+pub fn page(url: &HttpsUrl, etag: Option<&str>) -> Result<Fetched> {
     let agent = agent(true);
     let mut at = url.clone();
     for _ in 0..=MOST_REDIRECTS {
         let failed = |why: &str| Error::failed(format!("can't fetch {}: {why}", at.public()));
-        let mut response = agent.get(&at.text).call().map_err(|e| failed(&e.to_string()))?;
+        let mut request = agent.get(&at.text);
+        if let Some(etag) = etag {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        let mut response = request.call().map_err(|e| failed(&e.to_string()))?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
+            StatusCode::NOT_MODIFIED if etag.is_some() => return Ok(Fetched::Same),
+            StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Fetched::None),
             status if status.is_redirection() => {
                 at = at.redirected(&response).map_err(|why| {
                     failed(&why).hint("keys that come by way of another place come from there; name that one")
@@ -79,7 +108,9 @@ pub fn keys(url: &HttpsUrl) -> Result<Option<String>> {
             return Err(failed("it answered with a web page, not with public keys")
                 .hint("it may want a log-in; look at it with a browser"));
         }
-        return Ok(Some(text));
+        let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
+        let etag = tag.filter(|tag| tag.len() <= 256).map(str::to_owned);
+        return Ok(Fetched::New { text, etag });
     }
     Err(Error::failed(format!("can't fetch {}: it redirects in a circle", url.public())))
 }

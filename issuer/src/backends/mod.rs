@@ -5,5 +5,6 @@ pub mod archive;
 pub mod audit;
 pub mod files;
 pub mod http_get;
+pub mod sources;
 pub mod store;
 pub mod system;

@@ -7,6 +7,8 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "issuer")]
 pub mod http;
+#[cfg(feature = "issuer")]
+pub mod local;
 mod output;
 #[cfg(feature = "issuer")]
 mod slots;

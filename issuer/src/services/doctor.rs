@@ -2,6 +2,8 @@
 //!
 //! Each finding says how to mend it. Nothing is changed, and nothing here asks the host: what it found is handed in.
 
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _};
@@ -108,6 +110,7 @@ pub fn examine(realm: &Realm, around: &Surroundings<'_>) -> Vec<Finding> {
     list.clock_and_log(realm);
     list.signing_keys(realm);
     list.user_keys(realm);
+    list.sources(realm);
     list.issuer(realm);
     list.rules(realm);
     list.sshd(realm);

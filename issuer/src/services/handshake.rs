@@ -245,6 +245,7 @@ impl Visit<'_> {
         // From here on the name is one that we put there.
         self.limit(&self.handshakes.by_name, challenge.user.clone())?;
         let person = self.person(&challenge.user)?;
+        let trouble = person.as_ref().and_then(|person| person.trouble.clone());
         let user = person.as_ref().map(|person| person.user.name.clone());
         let keys = person.map(|person| self.usable(person)).unwrap_or_default();
         let key = keys.into_iter().find(|key| response.names(&key.blob));
@@ -255,6 +256,9 @@ impl Visit<'_> {
                 None
             }
         };
+        if let (None, Some(trouble)) = (&key, trouble) {
+            return Err(Refusal::Trouble(trouble));
+        }
         let (Some(key), Some(name)) = (key, &user) else {
             return Err(self.failed(user.as_ref(), "no key of an active user"));
         };

@@ -11,6 +11,7 @@ use crate::names::{RealmName, UserName};
 use crate::public_key::PublicKey;
 use crate::realm::Realm;
 use crate::services::change::{Deed, commit_revoking};
+use crate::services::sources;
 
 /// What may be asked of a key beyond its signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,7 +151,7 @@ pub fn totals(realm: &Realm) -> Result<Totals> {
 
 /// The enrolled key of this wire form. Whoever offers it has proven nothing yet.
 pub fn offered(realm: &Realm, blob: &[u8]) -> Result<Option<UserKey>> {
-    realm.store.key(&Fingerprint::of(blob))
+    sources::key(realm, &Fingerprint::of(blob))
 }
 
 /// Removes a key, and revokes the tokens that it fetched.

@@ -14,7 +14,7 @@ use crate::duration::Seconds;
 use crate::error::{Error, Kind, Result};
 use crate::names::{self, UserName};
 use crate::realm::Realm;
-use crate::services::signing;
+use crate::services::{signing, sources};
 
 /// Who asks. The door vouches for it: a proven key, or the administrator at the command line.
 #[derive(Clone, Debug)]
@@ -170,11 +170,10 @@ fn count(realm: &Realm, caller: &Caller, outcome: &'static str) {
 
 /// The user and key behind a caller, as the store has them now: the line that sshd read may be older.
 pub fn authorise(realm: &Realm, caller: &Caller, now: u64) -> Result<(User, Option<UserKey>)> {
-    let user = realm.store.user(&caller.user)?;
+    let (user, key) = sources::proven(realm, &caller.user, caller.key)?;
     let key = match caller.key {
         None => None,
-        Some(fingerprint) => {
-            let key = realm.store.key(&fingerprint)?.filter(|k| k.user == caller.user);
+        Some(_) => {
             let Some(key) = key else {
                 return Err(Error::locked("this key is not enrolled here any more")
                     .hint("ask the realm's administrator"));

@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::names::UserName;
 use crate::realm::Realm;
 use crate::services::mint::{self, Caller, Minted, format_name};
+use crate::services::sources;
 use crate::services::words::{self, Words};
 
 /// What the client gets, and what the host's log gets.
@@ -43,7 +44,7 @@ pub fn answer(realm: &Realm, caller: &Caller, command: Option<&[u8]>) -> Reply {
 /// One look-up, whatever comes of it: a refusal tells nothing by its work (CVE-2016-20012 and its kin). A locked user
 /// may log in, to be told so by the mint; an unusable key may not.
 pub fn candidate(realm: &Realm, blob: &[u8], address: Option<IpAddr>) -> Result<Option<UserName>> {
-    let key = realm.store.key(&Fingerprint::of(blob))?;
+    let key = sources::key(realm, &Fingerprint::of(blob))?;
     let usable = key.filter(|key| {
         key.expires_at.is_none_or(|at| realm.now() < at) && mint::comes_from(&key.from, address)
     });
@@ -209,7 +210,7 @@ fn whoami(realm: &Realm, caller: &Caller, json: bool) -> Result<Reply> {
 
 fn keys(realm: &Realm, caller: &Caller, json: bool) -> Result<Reply> {
     mint::authorise(realm, caller, realm.now())?;
-    let keys = realm.store.keys(Some(&caller.user))?;
+    let keys = sources::person(realm, &caller.user)?.map(|person| person.keys).unwrap_or_default();
     if json {
         let list: Vec<_> = keys
             .iter()

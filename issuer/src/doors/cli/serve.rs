@@ -14,7 +14,7 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 use crate::config::{self, Config, Digest, Format, KeysBy};
-use crate::doors::{http, ssh};
+use crate::doors::{http, local, ssh};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::names::RealmName;
@@ -155,6 +155,7 @@ async fn serve(
 
     let metrics = Arc::new(Metrics::new());
     let _ = realm.metrics.set(Arc::clone(&metrics));
+    local::serve(&realm)?;
     let (stop, stopped) = watch::channel(false);
     let mut banner = Banner::new(&realm, own, &new, fresh)?;
     let log: http::Log = Arc::new(|line: &str| note(&format!("seamless: {line}")));

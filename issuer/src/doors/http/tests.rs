@@ -134,6 +134,7 @@ fn stage_with(settings: &str, options: impl FnOnce(&mut Options)) -> Stage {
     let config = Config::parse(&format!("realm = \"corp\"\nissuer = \"{ISSUER}\"\n{settings}")).unwrap();
     let clock = Arc::new(FixedClock::at(NOW));
     let realm = Arc::new(Realm {
+        sources: crate::services::sources::Sources::new(&[], dir.path()),
         upgraded_from: None,
         name: config.name().unwrap(),
         dir: dir.path().to_owned(),
