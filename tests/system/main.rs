@@ -16,6 +16,7 @@ mod incidents;
 mod itsdangerous;
 mod jwt_peers;
 mod kills;
+mod login;
 mod nginx;
 mod openssh;
 mod package;
