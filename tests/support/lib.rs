@@ -7,6 +7,7 @@ pub mod agent;
 pub mod attacker;
 pub mod debian;
 pub mod envoy;
+pub mod git_http;
 pub mod home;
 pub mod http;
 pub mod keys;

@@ -4,6 +4,7 @@ mod backup;
 mod browser;
 mod caddy;
 mod cli;
+mod credentials;
 mod disks;
 mod embedded_ssh;
 mod envoy;

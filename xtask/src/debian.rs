@@ -14,6 +14,7 @@ const NEEDED: [(&str, &str); 13] = [
     ("nginx", "nginx-light"),
     ("caddy", "caddy"),
     ("curl", "curl"),
+    ("git", "git"),
     ("openssl", "openssl"),
     ("age", "age"),
     ("slapd", "slapd"),
