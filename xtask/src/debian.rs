@@ -7,7 +7,7 @@ use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, find};
 
 /// The programs that system tests start, and the package each comes from.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 14] = [
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
