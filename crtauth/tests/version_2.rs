@@ -174,3 +174,46 @@ fn tokens_are_plain() {
         assert!(client::token(bad).is_err());
     }
 }
+
+/// Made by another program, and signed by OpenSSH.
+#[test]
+fn what_openssh_signs_is_accepted() {
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/vectors/crtauth-v2.json")).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let texts = |value: &serde_json::Value| value.as_array().unwrap().iter().map(text).collect::<Vec<_>>();
+    let keys = Keys::derived(text(&vectors["secret"]).as_bytes());
+    let (server_name, now) = (text(&vectors["server_name"]), vectors["now"].as_u64().unwrap());
+    let cases = vectors["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let user = text(&case["user"]);
+        let wish = Wish {
+            format: text(&case["format"]),
+            audiences: texts(&case["audiences"]),
+            scopes: texts(&case["scopes"]),
+            ttl: case["ttl"].as_u64().unwrap(),
+        };
+        assert_eq!(client::request(&user, Version::V2, &wish), text(&case["request"]));
+        let request = Request::parse(text(&case["request"]).strip_prefix("request:").unwrap()).unwrap();
+        let hex = text(&case["nonce"]);
+        let nonce = std::array::from_fn(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap());
+        let decode = |base64: String| {
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, base64).unwrap()
+        };
+        let enrolled: Vec<Vec<u8>> = texts(&case["enrolled"]).into_iter().map(decode).collect();
+        let blobs: Vec<&[u8]> = enrolled.iter().map(Vec::as_slice).collect();
+        let terms = Terms { server_name: &server_name, nonce: &nonce, now };
+        assert_eq!(challenge(&keys, &terms, &request, &blobs).unwrap(), text(&case["challenge"]));
+        let response = parse(&text(&case["response"]));
+        assert!(response.is_of(&keys), "{}", case["key"]);
+        assert_eq!(response.proof(blobs[0]), Some(Proof::default()), "{}", case["key"]);
+        assert_eq!(response.challenge().wish, wish);
+        for other in blobs.iter().skip(1) {
+            assert_eq!(response.proof(other), None);
+        }
+        let expect = Expect { server_name: &server_name, user: &user, wish: &wish, now, lowest: Version::V2 };
+        let signable = client::challenge(&text(&case["challenge"]), &expect).unwrap();
+        assert!(blobs.iter().all(|blob| signable.wants(blob)) && !signable.wants(b"another"));
+    }
+}
