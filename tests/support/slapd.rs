@@ -41,7 +41,9 @@ impl Slapd {
         ssl(&format!("req -x509 {fresh} -subj /CN=test-ca -keyout ca.key -out ca.pem"));
         ssl(&format!("req -x509 {fresh} -subj /CN=other-ca -keyout other.key -out other-ca.pem"));
         let san = "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE";
-        ssl(&format!("req -x509 {fresh} -CA ca.pem -CAkey ca.key -subj /CN=ldap {san} -keyout s.key -out s.pem"));
+        ssl(&format!(
+            "req -x509 {fresh} -CA ca.pem -CAkey ca.key -subj /CN=ldap {san} -keyout s.key -out s.pem"
+        ));
         let place = folder.display();
         let conf = format!(
             "include /etc/ldap/schema/core.schema
@@ -73,7 +75,8 @@ dn: {READER}\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject
         );
         std::fs::write(folder.join("base.ldif"), base).expect("base.ldif");
         let add = needs("slapadd")?;
-        let _ = run(home.command(add).args(["-f", "slapd.conf", "-l", "base.ldif"]).current_dir(&folder)).ok();
+        let _ =
+            run(home.command(add).args(["-f", "slapd.conf", "-l", "base.ldif"]).current_dir(&folder)).ok();
         let mut slapd = Self { port: free_port(), tls_port: free_port(), folder, program, running: None };
         slapd.resume(home);
         Some(slapd)

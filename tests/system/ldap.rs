@@ -56,7 +56,9 @@ impl Stage {
 
 #[test]
 fn users_log_in_by_http_and_by_ssh() {
-    let Some(stage) = Stage::start(PASSWORD, "url = \"ldaps://127.0.0.1:TLS\"\ngroup = \"ops\"") else { return };
+    let Some(stage) = Stage::start(PASSWORD, "url = \"ldaps://127.0.0.1:TLS\"\ngroup = \"ops\"") else {
+        return;
+    };
     let token = stage.login("ada", "ada").ok().line();
     let verdict = stage.logins.served.verify(&token).status(200);
     assert_eq!(verdict.header("x-seamless-user"), Some("ada"));
@@ -74,9 +76,13 @@ fn users_log_in_by_http_and_by_ssh() {
 /// Attack: learn from the answer who has an account, who a key, who is in the group.
 #[test]
 fn whoever_may_not_log_in_looks_unknown() {
-    let Some(stage) = Stage::start(PASSWORD, "url = \"ldap://127.0.0.1:PORT\"\ngroup = \"ops\"") else { return };
+    let Some(stage) = Stage::start(PASSWORD, "url = \"ldap://127.0.0.1:PORT\"\ngroup = \"ops\"") else {
+        return;
+    };
     let mut said = Vec::new();
-    for (user, key) in [("nobody", "ada"), ("keyless", "ada"), ("outsider", "cora"), ("ADA", "ada"), ("ada", "bob")] {
+    for (user, key) in
+        [("nobody", "ada"), ("keyless", "ada"), ("outsider", "cora"), ("ADA", "ada"), ("ada", "bob")]
+    {
         let done = stage.login(user, key).fails();
         said.push(done.stderr.replace(user, "NAME"));
     }

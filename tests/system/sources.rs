@@ -18,7 +18,10 @@ fn a_folder_as_crtauth_has_it() {
     std::fs::create_dir(&keys).expect("a folder of keys");
     std::fs::copy(public(&ada), keys.join("ada.pub")).expect("ada's key");
     std::fs::copy(public(&bob), keys.join("bob_id_rsa.pub")).expect("bob's key");
-    realm.append(&format!("[[sources]]\nkind = \"directory\"\npath = \"{}\"\ngroups = [\"staff\"]\n", keys.display()));
+    realm.append(&format!(
+        "[[sources]]\nkind = \"directory\"\npath = \"{}\"\ngroups = [\"staff\"]\n",
+        keys.display()
+    ));
     let logins = realm.serve();
     let token = logins.login("ada", &ada, &[]).ok().line();
     let verdict = logins.served.verify(&token).status(200);
@@ -42,7 +45,11 @@ fn sshd_asks_the_running_serve() {
     let (ada, bob) = (realm.home.key("ada", ED25519), realm.home.key("bob", ED25519));
     let _ = realm.enrol("bob", &bob, &[]);
     let text = std::fs::read_to_string(realm.file("realm.toml")).expect("realm.toml");
-    realm.plant("realm.toml", &format!("{text}\n[[sources]]\nkind = \"directory\"\npath = \"keys\"\n"), 0o600);
+    realm.plant(
+        "realm.toml",
+        &format!("{text}\n[[sources]]\nkind = \"directory\"\npath = \"keys\"\n"),
+        0o600,
+    );
     let line = std::fs::read_to_string(public(&ada)).expect("ada's public key");
     realm.plant("keys/ada.pub", &line, 0o600);
     let _ = realm.reloading(&["sync"]);
@@ -78,7 +85,9 @@ impl Pages {
         let san = "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=CA:FALSE";
         for args in [
             format!("req -x509 {fresh} -subj /CN=test-ca -keyout ca.key -out ca.pem"),
-            format!("req -x509 {fresh} -CA ca.pem -CAkey ca.key -subj /CN=pages {san} -keyout s.key -out s.pem"),
+            format!(
+                "req -x509 {fresh} -CA ca.pem -CAkey ca.key -subj /CN=pages {san} -keyout s.key -out s.pem"
+            ),
         ] {
             let _ = run(home.command(&openssl).args(args.split(' ')).current_dir(&folder)).ok();
         }
