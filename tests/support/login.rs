@@ -109,7 +109,8 @@ impl Logins {
     #[track_caller]
     #[must_use]
     pub fn last_refusal(&self) -> String {
-        let records = run(&mut self.served.verb(&["audit", "show", "--json"])).ok().json_lines();
+        let records = run(&mut self.served.verb(&["audit", "show", "--json"])).ok().json();
+        let records = records.as_array().expect("a list of records");
         let last = records.iter().rev().find(|record| record["action"] == "login").expect("a failed log-in");
         last["given"]["reason"].as_str().unwrap_or_default().to_owned()
     }

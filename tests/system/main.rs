@@ -1,5 +1,6 @@
 //! The whole system with real peers on loopback. Started by `cargo xtask test`, which sets up the peers.
 
+mod agents;
 mod backup;
 mod browser;
 mod caddy;
