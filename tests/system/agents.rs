@@ -139,7 +139,7 @@ fn key_files_of_every_kind() {
             generate(home, "pkcs8", &["-t", "rsa", "-b", "2048", "-m", "PKCS8", "-N", ""]),
         ]
     });
-    let folder = stage.home().join("tmp");
+    let folder = stage.home().join("temporary");
     std::fs::create_dir(&folder).expect("a folder for temporary files");
     let right = askpass(stage.home(), "passphrase");
     for key in &keys {
