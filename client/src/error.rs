@@ -50,7 +50,13 @@ impl Error {
 
     /// A file of ours that can't be read or written.
     pub(crate) fn file(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new(Kind::Internal, format!("can't {what} {}: {error}", path.display()))
+        let why = match error.kind() {
+            std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+            std::io::ErrorKind::StorageFull => "no space left on the disk".to_owned(),
+            _ => error.to_string(),
+        };
+        Self::new(Kind::Internal, format!("can't {what} {}: {why}", path.display()))
     }
 }
 

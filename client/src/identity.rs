@@ -23,9 +23,6 @@ pub(crate) struct PrivateAgent {
 impl PrivateAgent {
     /// Starts one with the key in `file`.
     pub(crate) fn with(file: &Path, options: &Options) -> Result<Self> {
-        if !file.is_file() {
-            return Err(Error::new(Kind::Usage, format!("there is no key file {}", file.display())));
-        }
         // Nobody but us gets into it.
         let folder = tempfile::Builder::new()
             .prefix("seamless-")
@@ -101,7 +98,8 @@ pub(crate) fn public_blob(file: &Path) -> Result<Option<Vec<u8>>> {
     use std::io::Read as _;
     const MOST: u64 = 64 * 1024;
     let mut text = String::new();
-    let opened = std::fs::File::open(file).map_err(|e| Error::file("read", file, &e))?;
+    let opened = std::fs::File::open(file)
+        .map_err(|e| Error { kind: Kind::Usage, ..Error::file("read", file, &e) })?;
     if opened.take(MOST).read_to_string(&mut text).is_err() {
         return Ok(None);
     }

@@ -163,7 +163,11 @@ fn key_files_of_every_kind() {
         .args(["-c", "ps -eo args | grep \"^ssh-agent -D -a $0\" || true"])
         .arg(&folder));
     assert_eq!(left.stdout, "");
-    let _ = stage.logins.login("ada", Path::new("/nonexistent/key"), &[]).fails().says("no key file");
+    let _ = stage
+        .logins
+        .login("ada", Path::new("/nonexistent/key"), &[])
+        .fails()
+        .says("can't read /nonexistent/key: no such file");
 }
 
 /// Attack: an agent that shows a key which its owner knows to be enrolled, and signs with another.
