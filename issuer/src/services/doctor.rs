@@ -2,6 +2,7 @@
 //!
 //! Each finding says how to mend it. Nothing is changed, and nothing here asks the host: what it found is handed in.
 
+mod crtauth;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -111,6 +112,7 @@ pub fn examine(realm: &Realm, around: &Surroundings<'_>) -> Vec<Finding> {
     list.signing_keys(realm);
     list.user_keys(realm);
     list.sources(realm);
+    list.crtauth(realm);
     list.issuer(realm);
     list.rules(realm);
     list.sshd(realm);

@@ -93,7 +93,7 @@ impl Handshakes {
         Ok(Some(Self {
             keys,
             signing,
-            server_name: server_name(realm).to_owned(),
+            server_name: own_name(realm).to_owned(),
             lowest,
             by_address: Limiter::new(settings.per_address),
             by_name: Limiter::new(settings.per_name),
@@ -131,13 +131,16 @@ pub fn answer(
     answer
 }
 
-/// The host of the issuer URL, where the settings name no other.
-fn server_name(realm: &Realm) -> &str {
-    let config = &realm.config;
-    if !config.crtauth.server_name.is_empty() {
-        return &config.crtauth.server_name;
-    }
-    let rest = config.issuer.split_once("://").map_or(&*config.issuer, |(_, rest)| rest);
+/// What the settings say, and the issuer's host where they say nothing.
+fn own_name(realm: &Realm) -> &str {
+    let named = &realm.config.crtauth.server_name;
+    if named.is_empty() { server_name(&realm.config.issuer) } else { named }
+}
+
+/// The host of an issuer URL, an IPv6 address in its brackets.
+#[must_use]
+pub fn server_name(issuer: &str) -> &str {
+    let rest = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
     let end =
         if authority.starts_with('[') { authority.find(']').map(|at| at + 1) } else { authority.find(':') };

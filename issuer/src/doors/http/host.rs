@@ -11,6 +11,8 @@ use hyper::http::request::Parts;
 /// The authority that this server answers to, beside loopback.
 pub(super) struct Host {
     name: String,
+    /// Another name that log-ins go by.
+    other: String,
     port: u16,
     default_port: u16,
 }
@@ -31,7 +33,14 @@ impl Host {
         let default_port = if scheme == "http" { 80 } else { 443 };
         let authority = rest.split('/').next().unwrap_or_default();
         let (name, port) = split(authority).unwrap_or((authority, None));
-        Self { name: bare(name).to_ascii_lowercase(), port: port.unwrap_or(default_port), default_port }
+        let name = bare(name).to_ascii_lowercase();
+        Self { name, other: String::new(), port: port.unwrap_or(default_port), default_port }
+    }
+
+    /// Also answers to this name, if it is one.
+    pub(super) fn or(mut self, name: &str) -> Self {
+        self.other = bare(name).to_ascii_lowercase();
+        self
     }
 
     /// Every authority that a request names must be ours: HTTP/2 may carry `:authority` and Host, and a request
@@ -60,8 +69,9 @@ impl Host {
         if is_loopback(name) {
             return Ok(());
         }
-        let same =
-            bare(name).eq_ignore_ascii_case(&self.name) && port.unwrap_or(self.default_port) == self.port;
+        let name = bare(name);
+        let known = name.eq_ignore_ascii_case(&self.name) || name.eq_ignore_ascii_case(&self.other);
+        let same = known && port.unwrap_or(self.default_port) == self.port;
         if same { Ok(()) } else { Err(NotOurs::Other) }
     }
 }
@@ -129,6 +139,19 @@ mod tests {
         ] {
             assert_eq!(ask("https://login.example/corp", "/verify", &[host]), Ok(()), "{host}");
         }
+    }
+
+    #[test]
+    fn log_ins_may_have_a_name_of_their_own() {
+        let ask = |host: &str| {
+            let request = hyper::Request::builder().uri("/_auth").header(HOST, host).body(()).unwrap();
+            Host::of_issuer("https://login.example/corp").or("auth.example").check(&request.into_parts().0)
+        };
+        assert_eq!(
+            (ask("auth.example"), ask("login.example"), ask("")),
+            (Ok(()), Ok(()), Err(NotOurs::Unreadable))
+        );
+        assert_eq!(ask("evil.example"), Err(NotOurs::Other));
     }
 
     #[test]

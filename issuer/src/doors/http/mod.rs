@@ -184,7 +184,8 @@ impl Site {
     fn new(realm: Arc<Realm>, handshakes: Option<Arc<Handshakes>>, options: Options) -> Self {
         Self {
             routes: Routes::new(&realm.config.issuer),
-            host: Host::of_issuer(&realm.config.issuer),
+            host: Host::of_issuer(&realm.config.issuer)
+                .or(handshakes.as_ref().map_or("", |handshakes| handshakes.server_name())),
             handshakes,
             proxies: options.behind_proxy,
             metrics: options.metrics,
