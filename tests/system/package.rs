@@ -178,6 +178,12 @@ fn from_dpkg_to_a_token() {
         "the package itself tells sshd nothing, and makes no account"
     );
 
+    // By the names of helpers the program answers git, docker and kubectl, for whoever calls.
+    let _ = host.ada("printf 'protocol=https\\nhost=x.example\\n\\n' | git-credential-seamless get").ok();
+    let _ = host.ada("git-credential-seamless capability").ok().says("capability authtype");
+    let _ = host.ada("docker-credential-seamless list").ok().says("{}");
+    let _ = host.ada("kubectl-seamless").fails().says("kubectl's to call");
+
     let _ = host.root("sudo seamless init corp").ok().says("the realm corp is ready");
     let _ = host.root("sudo seamless add corp /home/ada/.ssh/id_ed25519.pub --user ada").ok();
     let _ = host.gives_a_token("corp");
@@ -435,6 +441,7 @@ fn lintian_finds_no_error() {
         "-rwxr-xr-x 0/0 ./usr/bin/seamless",
         "-rw-r--r-- 0/0 ./lib/systemd/system/seamless@.service",
         "-rw-r--r-- 0/0 ./usr/share/man/man1/seamless-serve.1.gz",
+        "-rw-r--r-- 0/0 ./usr/share/man/man1/kubectl-seamless.1.gz",
         "-rw-r--r-- 0/0 ./usr/share/bash-completion/completions/seamless",
         "-rw-r--r-- 0/0 ./usr/share/zsh/vendor-completions/_seamless",
         "-rw-r--r-- 0/0 ./usr/share/fish/vendor_completions.d/seamless.fish",
@@ -445,5 +452,8 @@ fn lintian_finds_no_error() {
         let line = listed.lines().find(|line| line.ends_with(&format!(" {}", words[2])));
         let fields: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
         assert_eq!(fields.get(..2), Some(&words[..2]), "{path}:\n{listed}");
+    }
+    for helper in ["git-credential-seamless", "docker-credential-seamless", "kubectl-seamless"] {
+        assert!(listed.contains(&format!(" ./usr/bin/{helper} -> seamless\n")), "{helper}:\n{listed}");
     }
 }

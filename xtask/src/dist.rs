@@ -65,6 +65,9 @@ impl Package {
     }
 }
 
+/// The program's other names (`issuer/Cargo.toml` has the links).
+const HELPERS: [&str; 3] = ["git-credential-seamless", "docker-credential-seamless", "kubectl-seamless"];
+
 /// Builds the package into a folder, of the workspace's version unless another is given.
 pub fn build(
     space: &Workspace,
@@ -128,6 +131,11 @@ fn stage(space: &Workspace, program: &Path, to: &Path, made: (&str, u64), log: &
     };
     std::fs::copy(program, to.join("seamless")).doing("copy the program")?;
     log.run(Command::new(program).args(["man", "--to"]).arg(to.join("man")))?;
+    // The helpers are links to the program, and so are their pages.
+    for helper in HELPERS {
+        let page = to.join("man").join(format!("{helper}.1"));
+        write(page, ".so man1/seamless-credential.1\n".to_owned())?;
+    }
     for (shell, file) in [("bash", "seamless"), ("zsh", "_seamless"), ("fish", "seamless.fish")] {
         let script = output(Command::new(program).args(["completions", shell]))?;
         write(completions.join(file), script)?;
