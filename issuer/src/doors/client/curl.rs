@@ -121,11 +121,18 @@ impl<'a> Call<'a> {
                 "use https",
             );
         }
+        let is_pattern = |url: &String| url.parse::<Url>().is_ok_and(|url| url.path().contains(['{', '[']));
+        if self.words.urls.iter().any(is_pattern) && source::is_shared(&self.url)? {
+            return refused(
+                "curl's {} and [] make paths that nobody has looked at".to_owned(),
+                "servers.toml tells services of this host apart by paths; write the URLs out",
+            );
+        }
         if self.words.follows {
-            if source::service(&self.url)?.is_some_and(|entry| entry.url.parse().is_ok_and(has_path)) {
+            if source::is_shared(&self.url)? {
                 return refused(
                     "curl's -L could carry the token to another service of the same host".to_owned(),
-                    "servers.toml gives this one a path of its own; call the place that it is redirected to",
+                    "servers.toml tells services of this host apart by paths; call the place that it is redirected to",
                 );
             }
             if version()? < KEEPS_HEADERS {
@@ -218,10 +225,6 @@ fn wait(child: &mut Child) -> Result<ExitStatus> {
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
-}
-
-fn has_path(url: Url) -> bool {
-    url.path() != "/"
 }
 
 /// `curl 7.88.1 (x86_64-…`

@@ -82,6 +82,14 @@ pub(super) fn service(url: &Url) -> Result<Option<Service>> {
     Ok(servers.find(&url.to_string()).cloned())
 }
 
+/// Whether services of this origin are told apart by their paths.
+pub(super) fn is_shared(url: &Url) -> Result<bool> {
+    let by_path = |entry: Service| {
+        entry.url.parse().is_ok_and(|known: Url| known.origin() == url.origin() && known.path() != "/")
+    };
+    Ok(services()?.into_iter().any(by_path))
+}
+
 /// All entries.
 pub(super) fn services() -> Result<Vec<Service>> {
     Servers::read().map(|servers| servers.service).map_err(of_client)

@@ -124,8 +124,9 @@ fn is_loopback(host: &str) -> bool {
 /// Segments that a client or a server would resolve, so that a path says another service than it reaches.
 fn leads_back(path: &str) -> bool {
     let dots = |segment: &str| {
-        let segment = segment.to_ascii_lowercase().replace("%2e", ".");
-        segment == "." || segment == ".."
+        let segment = segment.to_ascii_lowercase().replace("%2e", ".").replace("%3b", ";");
+        // Some servers cut `..;x` at the semicolon.
+        matches!(segment.split(';').next(), Some("." | ".."))
     };
     path.contains('\\') || path.to_ascii_lowercase().contains("%5c") || {
         let path = path.to_ascii_lowercase().replace("%2f", "/");
@@ -188,6 +189,7 @@ mod tests {
             "https://a/x/%2E%2e/y",
             "https://a/x%2f..%2fy",
             "https://a/./y",
+            "https://a/x/..;z/y",
             "https://a/x\\..\\y",
             "https://a/x%5c..",
         ] {

@@ -43,7 +43,7 @@ pub(in crate::doors) struct Install {
     /// The service that tokens are for
     #[arg(long = "for", value_name = "URL")]
     service: String,
-    /// Where to log in [default: the service itself]
+    /// Where to log in [default: as it stands there, or the service itself]
     #[arg(long, value_name = "WHERE")]
     login: Option<String>,
     /// Who you are there [default: your name here]
@@ -87,8 +87,8 @@ struct How {
 
 pub(super) fn install(_: Out, args: &Install) -> Result<u8> {
     let service: Url = args.service.parse()?;
-    let login = args.login.as_deref().unwrap_or(service.origin());
-    let _: client::Destination = login.parse().map_err(of_client)?;
+    let login = args.login.as_deref();
+    login.map(str::parse::<client::Destination>).transpose().map_err(of_client)?;
     let entry = servers::Entry {
         url: &service,
         login,

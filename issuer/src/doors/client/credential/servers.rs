@@ -5,10 +5,10 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 use crate::doors::client::url::Url;
 use crate::error::{Error, Result};
 
-/// What an entry says.
+/// What an entry is to say; what is not said here stays as it is.
 pub(super) struct Entry<'a> {
     pub(super) url: &'a Url,
-    pub(super) login: &'a str,
+    pub(super) login: Option<&'a str>,
     pub(super) user: Option<&'a str>,
     pub(super) audiences: &'a [String],
     pub(super) scopes: &'a [String],
@@ -48,23 +48,19 @@ fn write(table: &mut Table, entry: &Entry<'_>) {
     let list = |items: &[String]| (!items.is_empty()).then(|| value(Array::from_iter(items)));
     for (key, said) in [
         ("url", Some(value(entry.url.to_string()))),
-        ("login", Some(value(entry.login))),
+        ("login", entry.login.map(value)),
         ("user", entry.user.map(value)),
         ("audiences", list(entry.audiences)),
         ("scopes", list(entry.scopes)),
         ("format", entry.format.map(value)),
     ] {
-        match said {
+        let Some(said) = said else { continue };
+        match table.get_mut(key) {
             // Said alike, it stays as it was written.
-            Some(said) if table.get(key).map(plain) == Some(plain(&said)) => {}
-            Some(said) => match table.get_mut(key) {
-                Some(item) => *item = said,
-                None => {
-                    table.insert(key, said);
-                }
-            },
+            Some(item) if plain(item) == plain(&said) => {}
+            Some(item) => *item = said,
             None => {
-                table.remove(key);
+                table.insert(key, said);
             }
         }
     }
@@ -103,7 +99,7 @@ mod tests {
     use super::*;
 
     fn entry<'a>(url: &'a Url, login: &'a str, audiences: &'a [String]) -> Entry<'a> {
-        Entry { url, login, user: None, audiences, scopes: &[], format: None }
+        Entry { url, login: Some(login), user: None, audiences, scopes: &[], format: None }
     }
 
     #[test]
@@ -125,6 +121,8 @@ mod tests {
         let two = with(&mine, &entry(&api, "https://login.example.com", &audiences)).unwrap();
         assert!(two.starts_with(mine.trim_end()), "{two}");
         assert!(two.ends_with("audiences = [\"https://api.example.com\"]\n"), "{two}");
+        let silent = Entry { url: &api, login: None, user: None, audiences: &[], scopes: &[], format: None };
+        assert_eq!(with(&two, &silent).unwrap(), two, "what is not said stays");
         let moved = with(&two, &entry(&git, "acme@login.example.com", &[])).unwrap();
         assert_eq!(moved, two.replace("login   = \"corp@", "login   = \"acme@"));
         assert_eq!(without(&two, &api).unwrap().trim_end(), mine.trim_end());
