@@ -829,9 +829,18 @@ fn every_test_that_the_pages_name_is_there() {
             }
             for word in line.split('`').skip(1).step_by(2) {
                 let place = format!("{page}:{}: `{word}`", at + 1);
-                let is_place = ["tests/", "issuer/", "token/", "tower/", "verifier-wasm/", "fuzz/"]
-                    .iter()
-                    .any(|folder| word.starts_with(folder));
+                let is_place = [
+                    "tests/",
+                    "issuer/",
+                    "crtauth/",
+                    "client/",
+                    "token/",
+                    "tower/",
+                    "verifier-wasm/",
+                    "fuzz/",
+                ]
+                .iter()
+                .any(|folder| word.starts_with(folder));
                 if is_place {
                     assert!(root.join(word).exists(), "{place} is not there");
                     file = Some(root.join(word));
