@@ -47,6 +47,10 @@ impl Token {
             _ => return Err(strange()),
         };
         check(&body.access_token)?;
+        // It goes on to git line by line, and to terminals.
+        if body.subject.as_deref().is_some_and(has_control) {
+            return Err(strange());
+        }
         Ok(Self {
             access_token: body.access_token,
             token_type: token_type.to_owned(),
@@ -73,7 +77,7 @@ impl Token {
             access_token: Zeroizing::new(text.to_owned()),
             token_type: token_type.to_owned(),
             expires_at,
-            subject: seen.and_then(|seen| seen.subject),
+            subject: seen.and_then(|seen| seen.subject).filter(|subject| !has_control(subject)),
         })
     }
 }
@@ -88,11 +92,15 @@ impl fmt::Debug for Token {
     }
 }
 
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
 /// It goes into a header as it stands.
 fn check(token: &str) -> Result<()> {
     let good = !token.is_empty()
         && token.len() <= token::MAX_TOKEN_LENGTH
-        && token.chars().all(|c| !c.is_control())
+        && !has_control(token)
         && token.trim() == token;
     if good { Ok(()) } else { Err(strange()) }
 }
@@ -131,6 +139,9 @@ mod tests {
             let json = serde_json::json!({"access_token": bad, "token_type": "Bearer"}).to_string();
             assert!(Token::from_json(json.as_bytes(), NOW).is_err());
         }
+        // git reads an answer as lines: this would be a password for another host.
+        let json = r#"{"access_token":"a","token_type":"Bearer","subject":"ada\nhost=evil.example"}"#;
+        assert!(Token::from_json(json.as_bytes(), NOW).is_err());
         for bad in ["{}", "[]", "", r#"{"access_token":"a","token_type":"Basic"}"#] {
             assert!(Token::from_json(bad.as_bytes(), NOW).is_err());
         }

@@ -268,6 +268,7 @@ fn a_token_is_for_its_own_service() {
     }
     // What curl makes of braces, nobody has seen.
     let _ = get(&format!("{}/a/{{.,..}}/b", one.url())).code(2);
+    let _ = curl(&laptop, &["--request-target", "/b", &both[0]]).code(2);
     // -L could lead from one to the other.
     let _ = curl(&laptop, &["-L", &both[0]]).code(2);
     assert_eq!(one.asked().len(), 3);

@@ -122,9 +122,9 @@ impl<'a> Call<'a> {
             );
         }
         let is_pattern = |url: &String| url.parse::<Url>().is_ok_and(|url| url.path().contains(['{', '[']));
-        if self.words.urls.iter().any(is_pattern) && source::is_shared(&self.url)? {
+        if (self.words.retargets || self.words.urls.iter().any(is_pattern)) && source::is_shared(&self.url)? {
             return refused(
-                "curl's {} and [] make paths that nobody has looked at".to_owned(),
+                "curl's {}, [] and --request-target make paths that nobody has looked at".to_owned(),
                 "servers.toml tells services of this host apart by paths; write the URLs out",
             );
         }

@@ -21,6 +21,8 @@ pub(super) struct Words {
     pub(super) insecure: bool,
     /// An option that leads elsewhere than the URL's host says.
     pub(super) reroutes: Option<&'static str>,
+    /// Another path is asked for than the URL has.
+    pub(super) retargets: bool,
     /// Sent again it would not be the same: its input is read once, or its output has been written.
     pub(super) once: bool,
     /// `-q` came first, where alone it counts.
@@ -80,6 +82,7 @@ impl Words {
             "url" => self.urls.push(value),
             "location" | "follow" => self.follows = !shown.starts_with("--no-"),
             "insecure" => self.insecure = !shown.starts_with("--no-"),
+            "request-target" => self.retargets = true,
             "disable" => self.no_curlrc |= at == 0,
             // Through any of these plain http would leave the machine.
             "connect-to"
@@ -201,6 +204,7 @@ mod tests {
         assert_eq!(of("-x http://p https://a").unwrap().reroutes, Some("proxy"));
         assert_eq!(of("-sxhttp://p https://a").unwrap().reroutes, Some("proxy"));
         assert_eq!(of("--connect-to a:1:b:2 http://a").unwrap().reroutes, Some("connect-to"));
+        assert!(of("--request-target /x https://a").unwrap().retargets);
         assert!(of("-q https://a").unwrap().no_curlrc && !of("-s -q https://a").unwrap().no_curlrc);
     }
 
