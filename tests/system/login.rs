@@ -148,6 +148,9 @@ fn curl_gets_the_header_and_nobody_sees_it() {
 #[test]
 fn curls_words_and_exit_codes_are_curls() {
     let laptop = Laptop::new("");
+    if needs("curl").is_none() {
+        return;
+    }
     let service = Service::start(|asked| Answer::new(if asked.path == "/no" { 404 } else { 200 }, "body\n"));
     laptop.trusts(&service.url(), &[]);
     let at = |path: &str| format!("{}{path}", service.url());
@@ -171,6 +174,9 @@ fn curls_words_and_exit_codes_are_curls() {
 #[test]
 fn a_refused_token_is_replaced_once() {
     let laptop = Laptop::new("");
+    if needs("curl").is_none() {
+        return;
+    }
     let count = AtomicUsize::new(0);
     let service =
         Service::start(move |asked| match (asked.path.as_str(), count.fetch_add(1, Ordering::SeqCst)) {
@@ -204,6 +210,9 @@ fn a_refused_token_is_replaced_once() {
 #[test]
 fn a_redirect_does_not_carry_the_token_to_another_origin() {
     let laptop = Laptop::new("");
+    if needs("curl").is_none() {
+        return;
+    }
     let thief = content();
     let lure = format!("Location: {}/take", thief.url());
     let service = Service::start(move |asked| match asked.path.as_str() {
@@ -237,6 +246,9 @@ fn a_redirect_does_not_carry_the_token_to_another_origin() {
 #[test]
 fn no_proxy_sees_a_token_of_loopback() {
     let laptop = Laptop::new("");
+    if needs("curl").is_none() {
+        return;
+    }
     let (proxy, service) = (content(), content());
     laptop.trusts(&service.url(), &[]);
     let mut command = laptop.seamless(&["curl", "-sS", &service.url()]);
@@ -250,6 +262,9 @@ fn no_proxy_sees_a_token_of_loopback() {
 #[test]
 fn a_token_is_for_its_own_service() {
     let laptop = Laptop::new("[audiences.\"https://a.example\"]\n[audiences.\"https://b.example\"]\n");
+    if needs("curl").is_none() {
+        return;
+    }
     let (one, two) = (content(), content());
     laptop.trusts(&format!("{}/a", one.url()), &["--audience", "https://a.example"]);
     laptop.trusts(&format!("{}/b", one.url()), &["--audience", "https://b.example"]);
@@ -283,6 +298,9 @@ fn a_token_is_for_its_own_service() {
 #[test]
 fn a_service_without_an_entry_is_its_own_log_in() {
     let laptop = Laptop::with_http();
+    if needs("curl").is_none() {
+        return;
+    }
     let agent = Agent::start(&laptop.home);
     agent.add(&laptop.home, &laptop.key);
     let verify = format!("{}/verify", laptop.login_http());
