@@ -43,6 +43,25 @@ impl Agent {
         let _ = run(home.command("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &self.socket)).ok();
     }
 
+    /// A signature by the key whose public half lies beside this file: the bytes alone, without the algorithm's name.
+    ///
+    /// # Panics
+    /// If the agent does not sign.
+    #[track_caller]
+    #[must_use]
+    pub fn sign(&self, key: &Path, data: &[u8]) -> Vec<u8> {
+        let mut stream = UnixStream::connect(&self.socket).expect("connect to the agent");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set a time-out");
+        // Without flags, an RSA key signs with SHA-1.
+        let ask = [&[13], string(&blob(key)).as_slice(), &string(data), &[0; 4]].concat();
+        stream.write_all(&string(&ask)).expect("ask the agent");
+        let answer = frame(&mut stream).expect("the agent's answer");
+        assert_eq!(answer.first(), Some(&14), "a signature was expected");
+        // Strings in strings: the signature, which is a name and bytes.
+        let name = usize::from(answer[8]);
+        answer[13 + name..].to_vec()
+    }
+
     /// Adds a key that the agent shows, but will not sign with.
     ///
     /// # Panics

@@ -56,6 +56,24 @@ impl Http {
         exchange(stream, host, path, headers)
     }
 
+    /// Any method, with a body; headers as they are written.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[track_caller]
+    #[must_use]
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        let stream = TcpStream::connect(self.address)
+            .unwrap_or_else(|error| panic!("can't connect to {}: {error}", self.address));
+        stream.set_read_timeout(Some(Duration::from_secs(15))).expect("set a time-out");
+        let length = body.len().to_string();
+        let mut all = headers.to_vec();
+        if !body.is_empty() || !matches!(method, "GET" | "HEAD") {
+            all.push(("Content-Length", &length));
+        }
+        exchange_with(stream, method, &self.address.to_string(), path, &all, body)
+    }
+
     /// Waits until something listens.
     ///
     /// # Panics
@@ -84,13 +102,25 @@ pub fn get_unix(socket: &Path, path: &str, headers: &[(&str, &str)]) -> Response
 }
 
 #[track_caller]
-fn exchange(mut stream: impl Read + Write, host: &str, path: &str, headers: &[(&str, &str)]) -> Response {
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+fn exchange(stream: impl Read + Write, host: &str, path: &str, headers: &[(&str, &str)]) -> Response {
+    exchange_with(stream, "GET", host, path, headers, b"")
+}
+
+#[track_caller]
+fn exchange_with(
+    mut stream: impl Read + Write,
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");
-    stream.write_all(request.as_bytes()).expect("send a request");
+    stream.write_all(&[request.as_bytes(), body].concat()).expect("send a request");
     let mut answer = Vec::new();
     // A server may reset after its answer; what arrived is judged.
     let _ = stream.read_to_end(&mut answer);

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod attacker;
+pub mod crtauth;
 pub mod debian;
 pub mod envoy;
 pub mod git_http;

@@ -6,6 +6,8 @@ mod browser;
 mod caddy;
 mod cli;
 mod credentials;
+mod crtauth;
+mod crtauth_http;
 mod disks;
 mod embedded_ssh;
 mod envoy;

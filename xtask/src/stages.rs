@@ -408,6 +408,7 @@ impl Context {
             ("SEAMLESS_NPM", tools::peers(&folder, &self.space.root, log)),
             ("SEAMLESS_BUILD", tools::builders(&folder, &self.space.root, log)),
         ];
+        let python2 = tools::python2(&folder, &peers, log);
         let binary = self.binary(log)?;
         let mut command = self.cargo();
         command
@@ -431,6 +432,12 @@ impl Context {
                 }
                 Err(failure) => log.line(&format!("{name}: {failure}")),
             }
+        }
+        match python2 {
+            Ok(Some(program)) => drop(command.env("SEAMLESS_PYTHON2", program)),
+            // Nothing that can be set up: the one thing that may be missing in CI too.
+            Ok(None) => drop(command.env("SEAMLESS_NO_PYTHON2", "1")),
+            Err(failure) => log.line(&format!("SEAMLESS_PYTHON2: {failure}")),
         }
         if self.system {
             command.env("SEAMLESS_SYSTEM", "1");

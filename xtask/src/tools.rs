@@ -46,6 +46,59 @@ pub fn python(tools: &Path, peers: &Path, log: &mut Log) -> Result<PathBuf> {
     Ok(interpreter)
 }
 
+/// The originals of crtauth, which run on CPython 2.7 alone; a program that starts one with them in its path. None where
+/// there is no CPython 2.7: nobody packages it any more, and what is left of it is in folders of pyenv.
+pub fn python2(tools: &Path, peers: &Path, log: &mut Log) -> Result<Option<PathBuf>> {
+    let Some(python) = cpython27() else { return Ok(None) };
+    let folder = tools.join("python2");
+    let program = folder.join("python");
+    let requirements = peers.join("requirements-python2.txt");
+    let wanted = format!("{}{}\n", read(&requirements)?, python.display());
+    if up_to_date(&folder, &wanted) {
+        return Ok(Some(program));
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    let packages = folder.join("packages");
+    std::fs::create_dir_all(&packages).doing(format_args!("make {}", packages.display()))?;
+    log.run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"])
+            .arg(&packages)
+            .arg("-r")
+            .arg(&requirements),
+    )?;
+    let script = format!(
+        "#!/bin/sh\nPYTHONPATH='{}' PYTHONDONTWRITEBYTECODE=1 exec '{}' \"$@\"\n",
+        packages.display(),
+        python.display()
+    );
+    std::fs::write(&program, script).doing(format_args!("write {}", program.display()))?;
+    let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, runs).doing(format_args!("let {} run", program.display()))?;
+    stamp(&folder, &wanted)?;
+    Ok(Some(program))
+}
+
+/// A `python2.7` that runs: one on the path may be pyenv's stand-in for one that is not chosen.
+fn cpython27() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let versions = set("PYENV_ROOT").or_else(|| Some(set("HOME")?.join(".pyenv")))?.join("versions");
+    let mut of_pyenv: Vec<_> = std::fs::read_dir(versions)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("2.7"))
+        .map(|entry| entry.path().join("bin/python2.7"))
+        .collect();
+    of_pyenv.sort();
+    let is_it = |python: &PathBuf| {
+        let check =
+            "import platform, pip; print(platform.python_implementation() + platform.python_version())";
+        output(Command::new(python).args(["-c", check])).is_ok_and(|said| said.starts_with("CPython2.7."))
+    };
+    find("python2.7").into_iter().chain(of_pyenv).find(is_it)
+}
+
 /// What the tests run our verifiers in and beside, of tests/peers; the folder that holds `node_modules`.
 pub fn peers(tools: &Path, root: &Path, log: &mut Log) -> Result<PathBuf> {
     npm(&tools.join("npm"), &root.join("tests/peers"), log)

@@ -148,12 +148,15 @@ impl Server<'_> {
             if version < expect.lowest {
                 break;
             }
-            let response = self.send(&protocol::request(expect.user, version, expect.wish))?;
+            let request = protocol::request(expect.user, version, expect.wish);
+            let response = self.send(&request)?;
             match response.status() {
-                StatusCode::OK => {
-                    return protocol::challenge(&self.chap(&response)?, expect)
-                        .map_err(|e| self.of_challenge(e));
-                }
+                StatusCode::OK => match protocol::challenge(&self.chap(&response)?, expect) {
+                    // To a server from before version 1 the whole request was a name.
+                    Err(ClientError::User(name))
+                        if version > Version::V0 && request.strip_prefix("request:") == Some(&*name) => {}
+                    judged => return judged.map_err(|e| self.of_challenge(e)),
+                },
                 // It does not understand; it may understand less.
                 StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::INTERNAL_SERVER_ERROR => {
                     refusal.get_or_insert(response);

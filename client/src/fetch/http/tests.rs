@@ -38,6 +38,10 @@ fn http(status: &str, headers: &str, body: &str) -> String {
 
 /// What becomes of a log-in there, and how often the agent was asked to sign.
 fn log_in(url: &str) -> (Error, usize) {
+    log_in_from(Version::V1, url)
+}
+
+fn log_in_from(lowest: Version, url: &str) -> (Error, usize) {
     use std::io::Read as _;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent");
@@ -72,8 +76,7 @@ fn log_in(url: &str) -> (Error, usize) {
     let mut keys = Keys { agent, listed, only: None, _private: None };
     let server = Server { agent: http_agent(false, &options), url: format!("{url}/_auth"), place: &place };
     let wish = Asked::default();
-    let expect =
-        Expect { server_name: &place.host, user: "ada", wish: &wish, now: 1000, lowest: Version::V1 };
+    let expect = Expect { server_name: &place.host, user: "ada", wish: &wish, now: 1000, lowest };
     let error = server
         .challenge(&expect)
         .and_then(|challenge| keys.answer(&challenge, "ada"))
@@ -146,4 +149,21 @@ fn a_known_key_is_asked_for_one_signature() {
     let (error, signed) = log_in(&server(|m| challenge(m, "127.0.0.1", 1000)));
     assert_eq!((error.kind, signed), (Kind::NoAgent, 1), "{error}");
     assert!(error.message.contains("refuses to sign with SHA256:"), "{error}");
+}
+
+#[test]
+fn a_server_from_before_version_1_takes_every_request_for_a_name() {
+    let old = |m: &str| {
+        let name = m.strip_prefix("request:").unwrap().to_owned();
+        let request = Request { version: Version::V0, user: name, wish: Asked::default() };
+        let terms = Terms { server_name: "127.0.0.1", nonce: &[1; 32], now: 1000 };
+        let value = crtauth::challenge(&ServerKeys::derived(b"s"), &terms, &request, &[BLOB]).unwrap();
+        http("200 OK", &format!("X-CHAP: {value}\r\n"), "")
+    };
+    let (error, signed) = log_in_from(Version::V0, &server(old));
+    assert_eq!((error.kind, signed), (Kind::NoKey, 0), "{error}");
+    assert!(error.message.contains("speaks version 0 of crtauth, which knows RSA keys alone"), "{error}");
+    let (error, signed) = log_in(&server(old));
+    assert_eq!((error.kind, signed), (Kind::Server, 0), "{error}");
+    assert!(error.hint.unwrap_or_default().contains("--allow-v0"));
 }
