@@ -1,7 +1,10 @@
 //! The cases that were observed at the original's server, each sent over real HTTP to ours: the same status, or another
 //! with a line that says why.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -363,6 +366,26 @@ fn each_observed_case_at_the_original() {
         stage.now = seamless_tests::now();
         let answer = send(&stage);
         assert_eq!(answer.status, status, "{name}: {answer:?}");
+    }
+}
+
+/// Trap 9: the plugin for requests sends a HEAD with the query and the body of the request that it wants to repeat.
+#[test]
+fn a_body_that_comes_after_the_answer_breaks_nothing() {
+    let door = Door::start("");
+    let mut stream = TcpStream::connect(door.served.http.address).expect("connect");
+    stream.set_read_timeout(Some(Duration::from_secs(15))).expect("set a time-out");
+    let head = "HEAD /_auth?x=1 HTTP/1.1\r\nHost: localhost\r\nX-CHAP: request:AXGkdGVzdA\r\n";
+    for _ in 0..3 {
+        write!(stream, "{head}Content-Length: 4000000\r\n\r\n").expect("send a head");
+        let mut answer = String::new();
+        let mut reader = BufReader::new(&stream);
+        while !answer.ends_with("\r\n\r\n") {
+            let read = reader.read_line(&mut answer).expect("an answer");
+            assert!(read > 0, "the connection was closed: {answer}");
+        }
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("x-chap: challenge:"), "{answer}");
+        stream.write_all(&vec![b'x'; 4_000_000]).expect("send a body");
     }
 }
 

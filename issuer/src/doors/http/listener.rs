@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
 use hyper::Version;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
@@ -31,6 +33,9 @@ use crate::error::{self, Error, Result};
 
 /// A token of 8 KiB with room for cookies and whatever else a proxy passes on.
 const MOST_HEADERS: u16 = 32 * 1024;
+
+/// The most that is read of a body that nobody looks at, in bytes.
+const MOST_BODY: usize = 64 * 1024 * 1024;
 
 /// How long accepting rests when the system has no handles or memory left.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -242,10 +247,14 @@ impl Door {
             answered: AtomicU64::new(0),
         });
         let theirs = Arc::clone(&exchange);
-        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let idle = self.limits.idle;
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
             let exchange = Arc::clone(&theirs);
-            // The body is dropped unread.
-            let (request, _) = request.into_parts();
+            let (request, body) = request.into_parts();
+            // Most bodies are dropped unread.
+            if exchange.site.drains(&request) {
+                tokio::spawn(timeout(idle, drain(body)));
+            }
             async move { Ok::<_, Infallible>(exchange.answer(&request, peer).await) }
         });
         let io = TokioIo::new(Opening::new(stream, self.limits.opening));
@@ -292,6 +301,19 @@ impl Exchange {
 
     fn is_idle(&self) -> bool {
         self.requests.load(Ordering::Relaxed) == self.answered.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads a body to its end while the answer is on its way, up to a limit: closing the connection before that would break
+/// it for a client that is still sending, before it has seen the answer.
+async fn drain(mut body: Incoming) {
+    let mut left = MOST_BODY;
+    while let Some(Ok(frame)) = body.frame().await {
+        let read = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(read) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
 

@@ -197,7 +197,13 @@ impl Site {
         }
     }
 
-    /// The answer to a request's head. Bodies are never read.
+    /// Whether the body is to be read, though nobody looks at it: clients of crtauth send that of the request which they
+    /// want to repeat.
+    fn drains(&self, request: &Parts) -> bool {
+        self.handshakes.is_some() && self.routes.find(request.uri.path()) == Route::Auth
+    }
+
+    /// The answer to a request's head. No body has any say in it.
     async fn answer(&self, request: &Parts, peer: Peer) -> Answer {
         let route = self.routes.find(request.uri.path());
         let answer = match self.admit(request, peer) {
