@@ -1,6 +1,7 @@
 // The files of tests/vectors that the suite reads.
 export const files = [
   'seamless-v1',
+  'chap',
   'jwt',
   'headers',
   'rules',

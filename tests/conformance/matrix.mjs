@@ -8,11 +8,11 @@ import { basename, join } from 'node:path'
 const [, , vectorsFolder, linesFolder] = process.argv
 const vectors = name => JSON.parse(readFileSync(join(vectorsFolder, `${name}.json`), 'utf8'))
 /** What can't be asked of a Worker as it is deployed: short secrets, and what is no answer of its own. */
-const NOT_BY_HTTP = ['seamless', 'keys', 'identity', 'strip', 'answers', 'refused', 'paths', 'prefixes']
+const NOT_BY_HTTP = ['seamless', 'chap', 'keys', 'identity', 'strip', 'answers', 'refused', 'paths', 'prefixes']
 /** What a runtime may leave out: suites that its way in can't ask, and with `fewer` up to half of the cases of the others. */
 const PARTIAL = {
   slim: { suites: ['seamless'] },
-  chromium: { without: ['seamless'], fewer: true },
+  chromium: { without: ['seamless', 'chap'], fewer: true },
   envoy: { fewer: true, without: ['keys', 'refused'] },
   'worker-rust': { fewer: true, without: NOT_BY_HTTP },
   'worker-ts': { fewer: true, without: NOT_BY_HTTP },
@@ -90,6 +90,7 @@ function expectations() {
   }
 
   for (const one of vectors('seamless-v1').cases) add('seamless', one.name, verdict(one))
+  for (const one of vectors('chap').cases) add('chap', one.name, verdict(one))
   for (const one of vectors('jwt').cases) {
     const subject = one.expect?.subject
     const judge = verdict({ ...one, subject })

@@ -10,7 +10,7 @@
  * `secrets: false` is for browsers, where a shared secret is refused: what needs one is left out.
  */
 export function run({ Verifier }, vectors, print, { secrets = true } = {}) {
-  const suites = { seamless, jwt, keys, authorization, identity, strip, answers, rules, refused, paths, prefixes }
+  const suites = { seamless, chap, jwt, keys, authorization, identity, strip, answers, rules, refused, paths, prefixes }
   for (const [suite, cases] of Object.entries(suites)) {
     for (const [name, got, subject] of cases(Verifier, vectors, secrets)) {
       print({ suite, case: String(name), got, ...(subject === undefined ? {} : { subject }) })
@@ -29,6 +29,16 @@ function* seamless(Verifier, { 'seamless-v1': file }, secrets = true) {
   if (!secrets) return
   for (const { name, token, secrets, digest, now, max_age: maxAge } of file.cases) {
     const verifier = Verifier.createSync({ realm: 'corp', secrets, digest, maxAge, leeway: file.leeway, allowShortSecrets: true })
+    yield [name, ...verdict(verifier.verify(token, { now }))]
+    verifier.close()
+  }
+}
+
+function* chap(Verifier, { chap: file }, secrets = true) {
+  if (!secrets) return
+  for (const { name, token, secrets, now } of file.cases) {
+    const list = secrets.map(value => ({ value, purpose: 'chap' }))
+    const verifier = Verifier.createSync({ realm: 'corp', secrets: list, allowShortSecrets: true })
     yield [name, ...verdict(verifier.verify(token, { now }))]
     verifier.close()
   }

@@ -170,6 +170,15 @@ fn cases() -> Vec<Case> {
         cases.push(one.bearer(text(&case["token"])).wants(case));
     }
 
+    let file = vectors("chap.json");
+    for case in items(&file, "cases") {
+        let secrets: Vec<_> =
+            items(case, "secrets").map(|s| json!({"value": secret(text(s)), "purpose": "chap"})).collect();
+        let settings = json!({"realm": "corp", "secrets": secrets});
+        let one = Case::new("chap", text(&case["name"]), settings, number(&case["now"]));
+        cases.push(one.bearer(text(&case["token"])).wants(case));
+    }
+
     let file = vectors("jwt.json");
     for case in items(&file, "cases") {
         let policy = &case["policy"];

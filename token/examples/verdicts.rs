@@ -1,7 +1,7 @@
 //! The vectors of tests/vectors, judged by the core itself: what every other runtime is compared with.
 //!
 //! Prints a line of JSON a case, `{"suite", "case", "got", "subject"}`, as tests/conformance/suite.mjs does elsewhere.
-//! Usage: `cargo run --package seamless-token --example verdicts --features hmac,eddsa,es256 -- tests/vectors`
+//! Usage: `cargo run --package seamless-token --example verdicts --features chap,eddsa,es256 -- tests/vectors`
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use token::{
-    Audiences, Leeway, MaxAge, Outcome, PublicKeys, Rejection, RequestView, Revocations, Rules, Scratch,
-    Secret, Verdict, Verifier, identity_headers, is_identity_header, www_authenticate,
+    Audiences, ChapSecret, Leeway, MaxAge, Outcome, PublicKeys, Rejection, RequestView, Revocations, Rules,
+    Scratch, Secret, Verdict, Verifier, identity_headers, is_identity_header, www_authenticate,
 };
 
 fn main() {
@@ -20,6 +20,7 @@ fn main() {
     let tokens = vectors(&folder, "jwt");
     let rules = vectors(&folder, "rules");
     seamless(&vectors(&folder, "seamless-v1"));
+    chap(&vectors(&folder, "chap"));
     jwt(&tokens);
     keys(&folder);
     authorization(&headers);
@@ -40,6 +41,17 @@ fn seamless(file: &Value) {
         let mut scratch = Scratch::new();
         let verdict = verifier.verify(text(case, "token").as_bytes(), number(case, "now"), &mut scratch);
         say_verdict("seamless", text(case, "name"), &verdict);
+    }
+}
+
+fn chap(file: &Value) {
+    for case in items(file, "cases") {
+        let secrets =
+            items(case, "secrets").map(|s| ChapSecret::new(s.as_str().unwrap().as_bytes()).unwrap());
+        let verifier = Verifier::new("corp").with_chap_secrets(secrets.collect());
+        let mut scratch = Scratch::new();
+        let verdict = verifier.verify(text(case, "token").as_bytes(), number(case, "now"), &mut scratch);
+        say_verdict("chap", text(case, "name"), &verdict);
     }
 }
 

@@ -4,6 +4,8 @@ use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "chap")]
+use crate::ChapSecret;
 use crate::json::{Kind, Reader};
 use crate::rules::{RulesError, Wrong, string, strings};
 use crate::{Audiences, Digest, KeyError, Leeway, MaxAge, PublicKeys, Revocations, Rules, Secret, Verifier};
@@ -16,7 +18,7 @@ const MIN_SECRET: usize = 16;
 /// | member | type | means |
 /// |---|---|---|
 /// | `realm` | text | the name in `WWW-Authenticate`; required |
-/// | `secrets` | list of `{value or env, digest, audience, scopes}` | trusts `seamless` tokens |
+/// | `secrets` | list of `{value or env, purpose, digest, audience, scopes}` | trusts `seamless` tokens, or with the purpose `chap` those of crtauth |
 /// | `max_age` | seconds, 60 | how old those may be |
 /// | `issuer`, `audience` | text; text or list | required with public keys |
 /// | `jwks` | a JWKS | public keys, given here |
@@ -63,6 +65,8 @@ pub enum KeySource {
 struct Draft {
     realm: Option<String>,
     secrets: Vec<Secret>,
+    #[cfg(feature = "chap")]
+    chap_secrets: Vec<ChapSecret>,
     max_age: Option<MaxAge>,
     issuer: Option<String>,
     audience: Vec<String>,
@@ -179,7 +183,8 @@ impl Draft {
     {
         reader.array(|reader| {
             let mut bytes: Option<Zeroizing<Vec<u8>>> = None;
-            let mut digest = Digest::default();
+            let mut digest = None;
+            let mut chap = false;
             let (mut audience, mut scopes) = (Vec::new(), Vec::new());
             let mut sources = 0;
             reader.object(|reader, name| {
@@ -204,10 +209,20 @@ impl Draft {
                     }
                     b"digest" => {
                         let name = reader.string()?;
-                        digest = reader
+                        let named: Digest = reader
                             .str(name)?
                             .parse()
                             .map_err(|_| "secrets: digest is sha1, sha256 or sha512")?;
+                        digest = Some(named);
+                    }
+                    b"purpose" => {
+                        let name = reader.string()?;
+                        chap = match reader.str(name)? {
+                            "seamless" => false,
+                            #[cfg(feature = "chap")]
+                            "chap" => true,
+                            _ => return Err("secrets: purpose is seamless or chap".into()),
+                        };
                     }
                     b"audience" => {
                         audience = names(reader, "secrets: audience is a name or a list of names")?;
@@ -227,7 +242,17 @@ impl Draft {
             if bytes.len() < MIN_SECRET {
                 return Err("secrets: a secret has at least 16 bytes".into());
             }
-            let secret = Secret::new(bytes, digest).map_err(|_| "secrets: the secret is empty")?;
+            if chap && digest.is_some() {
+                return Err("secrets: digest is for seamless tokens, those of crtauth have their own".into());
+            }
+            #[cfg(feature = "chap")]
+            if chap {
+                let secret = ChapSecret::new(bytes).map_err(|_| "secrets: the secret is empty")?;
+                self.chap_secrets.push(secret.with_audiences(audience).with_scopes(scopes));
+                return Ok(());
+            }
+            let secret = Secret::new(bytes, digest.unwrap_or_default());
+            let secret = secret.map_err(|_| "secrets: the secret is empty")?;
             self.secrets.push(secret.with_audiences(audience).with_scopes(scopes));
             Ok::<_, Wrong>(())
         })
@@ -255,7 +280,11 @@ impl Draft {
             return Err("jwks is given, so it can't be fetched as well".into());
         }
         let public = source.is_some() || self.jwks.is_some();
-        if self.secrets.is_empty() && !public {
+        #[cfg(feature = "chap")]
+        let chap = !self.chap_secrets.is_empty();
+        #[cfg(not(feature = "chap"))]
+        let chap = false;
+        if self.secrets.is_empty() && !chap && !public {
             return Err("nothing to trust: give secrets, jwks, jwks_cluster or jwks_url".into());
         }
         let audiences = Audiences::new(self.audience);
@@ -266,7 +295,11 @@ impl Draft {
         if !self.secrets.is_empty() {
             verifier = verifier.with_secrets(self.secrets, self.max_age.unwrap_or_default());
         } else if self.max_age.is_some() {
-            return Err("max_age is for secrets, and there are none".into());
+            return Err("max_age is for secrets of seamless tokens, and there are none".into());
+        }
+        #[cfg(feature = "chap")]
+        {
+            verifier = verifier.with_chap_secrets(self.chap_secrets);
         }
         if public {
             let issuer = self.issuer.as_deref().ok_or("issuer is missing: it goes with public keys")?;
@@ -423,11 +456,36 @@ mod tests {
             (r#"{"realm":"r","secrets":[{"value":"short"}]}"#.into(), "at least 16 bytes"),
             (r#"{"realm":"r","secrets":[{"digest":"sha1"}]}"#.into(), "one of env and value"),
             (r#"{"realm":"r","secrets":[{"env":"SECRET","digest":"md5"}]}"#.into(), "digest is"),
+            #[cfg(feature = "chap")]
+            (
+                r#"{"realm":"r","secrets":[{"env":"SECRET","purpose":"chap","digest":"sha1"}]}"#.into(),
+                "digest is for seamless tokens",
+            ),
+            (
+                r#"{"realm":"r","secrets":[{"env":"SECRET","purpose":"x"}]}"#.into(),
+                "purpose is seamless or chap",
+            ),
+            #[cfg(feature = "chap")]
+            (
+                r#"{"realm":"r","secrets":[{"env":"SECRET","purpose":"chap"}],"max_age":9}"#.into(),
+                "max_age is for secrets",
+            ),
             (r#"{"realm":"r","realm":"s"}"#.into(), "a member of this name is there already"),
         ] {
             let error = read(&json).unwrap_err().to_string();
             assert!(error.contains(says), "{json}\n{error}\n{says}");
         }
+    }
+
+    #[cfg(all(feature = "chap", feature = "mint"))]
+    #[test]
+    fn a_secret_of_crtauth() {
+        let json = r#"{"realm":"r","audience":"a","secrets":[{"value":"server_secret_16","purpose":"chap","audience":"a"}]}"#;
+        let verifier = read(json).unwrap().verifier;
+        let secret = ChapSecret::new(b"server_secret_16").unwrap();
+        let token = crate::mint_chap(&secret, crate::ChapVersion::V1, "ada", 1000, 1060).unwrap();
+        let mut scratch = crate::Scratch::new();
+        assert_eq!(verifier.verify(token.as_bytes(), 1030, &mut scratch).unwrap().subject(), "ada");
     }
 
     #[test]

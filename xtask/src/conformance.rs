@@ -82,7 +82,7 @@ impl<'a> Place<'a> {
         let mut command = cargo();
         command
             .args(["run", "--quiet", "--locked", "--package", "seamless-token", "--example", "verdicts"])
-            .args(["--features", "hmac,eddsa,es256", "--"])
+            .args(["--features", "chap,eddsa,es256", "--"])
             .arg(&self.vectors)
             .current_dir(&self.space.root);
         self.keep("native", command)

@@ -89,7 +89,7 @@ export interface Common {
   onWarning?: (message: string) => void
 }
 
-/** Shared secrets, for tokens of the `seamless` format. Whoever has one can mint: refused in browsers. */
+/** Shared secrets, for tokens of the `seamless` format and of crtauth. Whoever has one can mint: refused in browsers. */
 export interface SecretTrust {
   /** All are accepted. A string is UTF-8; a final newline of a file is not removed. */
   secrets: ReadonlyArray<string | Uint8Array | Secret>
@@ -106,6 +106,8 @@ export interface SecretTrust {
 /** A secret, and what its tokens are good for: the format carries neither audience nor scope. */
 export interface Secret {
   value: string | Uint8Array
+  /** What it is for: tokens of the format `seamless` unless set, or `chap`, those of crtauth. */
+  purpose?: 'seamless' | 'chap'
   digest?: Digest
   audience?: string | readonly string[]
   scopes?: readonly string[]
@@ -260,7 +262,7 @@ export interface Passed { readonly ok: true; readonly outcome: 'open' | 'anonymo
 export interface Rejected { readonly ok: false; readonly outcome: 'rejection'; readonly rejection: Rejection }
 
 export interface Identity {
-  readonly format: 'seamless' | 'jwt'
+  readonly format: 'seamless' | 'jwt' | 'chap'
   readonly subject: string
   /** Unix seconds. */
   readonly issuedAt: number

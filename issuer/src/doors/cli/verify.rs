@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use token::{
-    Audiences, Demand, Digest, Format, Identity, Leeway, MaxAge, Outcome, PublicKeys, Rejection, RequestView,
-    Revocations, Rules, Scratch, Secret, Verifier,
+    Audiences, ChapSecret, Demand, Digest, Format, Identity, Leeway, MaxAge, Outcome, PublicKeys, Rejection,
+    RequestView, Revocations, Rules, Scratch, Secret, Verifier,
 };
 
 use crate::config;
@@ -21,7 +21,7 @@ use super::{Context, init, rules};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-With --secret-file or --jwks these keys judge; otherwise a realm's own store does (--realm, --dir or SEAMLESS_REALM),
+With --secret-file, --chap-secret-file or --jwks these keys judge; otherwise a realm's own store does (--realm, --dir or SEAMLESS_REALM),
 revocations included. Tokens are read from standard input, one a line, where none is given:
   seamless token demo --user ada | seamless verify --realm demo
 Exit code 0 only if every token is ok.")]
@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// A file with a shared secret of the seamless format; may be repeated
     #[arg(long, value_name = "FILE")]
     secret_file: Vec<String>,
+    /// A file with a secret of crtauth's tokens; may be repeated
+    #[arg(long, value_name = "FILE")]
+    chap_secret_file: Vec<String>,
     /// The hash of the seamless format: sha1, sha256 or sha512
     #[arg(long, value_parser = init::digest, default_value = "sha1")]
     digest: config::Digest,
@@ -107,7 +110,8 @@ pub(super) fn judge<T>(
     args: &Args,
     then: impl FnOnce(&Context) -> Result<T>,
 ) -> Result<Judged<T>> {
-    let judge = if args.secret_file.is_empty() && args.jwks.is_none() {
+    let none = args.secret_file.is_empty() && args.chap_secret_file.is_empty() && args.jwks.is_none();
+    let judge = if none {
         let place = context.place(args.realm.as_deref())?;
         let realm = match context.enter_with_tokens(&place, args.token.as_deref())? {
             Entered::Here(realm) => realm,
@@ -171,6 +175,9 @@ impl Judge {
         if !secrets.is_empty() {
             verifier = verifier.with_secrets(secrets, max_age);
         }
+        let chap =
+            args.chap_secret_file.iter().map(|f| chap_secret(context, f)).collect::<Result<Vec<_>>>()?;
+        verifier = verifier.with_chap_secrets(chap);
         if let (Some(source), Some(issuer)) = (&args.jwks, &args.issuer) {
             let text = jwks(context, source)?;
             let keys =
@@ -303,7 +310,11 @@ impl Request {
     }
 
     pub(super) fn with(&self, token: &[u8]) -> RequestWithToken<'_> {
-        let scheme: &[u8] = if Format::of(token) == Format::Jwt { b"Bearer " } else { b"seamless " };
+        let scheme: &[u8] = match Format::of(token) {
+            Format::Jwt => b"Bearer ",
+            Format::Seamless => b"seamless ",
+            Format::Chap => b"chap:",
+        };
         // No token is a request without credentials.
         let authorization = (!token.is_empty()).then(|| [scheme, token].concat());
         RequestWithToken { request: self, authorization }
@@ -367,6 +378,12 @@ fn each_line(mut input: impl BufRead, mut say: impl FnMut(&[u8]) -> bool) -> Res
 fn secret(context: &Context, file: &str, digest: Digest) -> Result<Secret> {
     let bytes = zeroize::Zeroizing::new(context.read_file(file, 64 * 1024)?);
     Secret::new(bytes.strip_suffix(b"\n").unwrap_or(&bytes), digest)
+        .map_err(|e| Error::usage(format!("{file}: {e}")))
+}
+
+fn chap_secret(context: &Context, file: &str) -> Result<ChapSecret> {
+    let bytes = zeroize::Zeroizing::new(context.read_file(file, 64 * 1024)?);
+    ChapSecret::new(bytes.strip_suffix(b"\n").unwrap_or(&bytes))
         .map_err(|e| Error::usage(format!("{file}: {e}")))
 }
 

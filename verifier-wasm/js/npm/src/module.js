@@ -19,7 +19,7 @@ const MAX_AUTHORITY = 1024
 const MAX_PATH = 32768
 const MAX_AUTHORIZATION = 16384
 // The places in output.rs.
-const [TEXT, BYTES, ASCII, FIRST, SECOND, JWT, PIECES, WORDS] = [0, 1, 2, 3, 5, 7, 8, 18]
+const [TEXT, BYTES, ASCII, FIRST, SECOND, FORMAT, PIECES, WORDS] = [0, 1, 2, 3, 5, 7, 8, 18]
 
 const encoder = new TextEncoder()
 // A byte order mark is a character of a name like any other.
@@ -98,21 +98,21 @@ export class Instance {
     return this.wasm.check(method, authority, target, authorization.length, count, now)
   }
 
-  /** The identity of the last verdict, as `verdict.js` wants it made: `make(jwt, issuedAt, expiresAt, pieces)`. */
+  /** The identity of the last verdict, as `verdict.js` wants it made: `make(format, issuedAt, expiresAt, pieces)`, the format by its number. */
   identity(make, token) {
     if (this.words.length === 0) this.look()
     const { words } = this
     const bytes = words[BYTES]
-    const jwt = words[JWT] === 1
-    if (!jwt && words[PIECES] >= bytes) {
+    const format = words[FORMAT]
+    if (format === 0 && words[PIECES] >= bytes) {
       // A short name is copied from the token, which costs least; a part of a longer one would keep all of the token alive.
       const short = bytes <= 12 && words[ASCII] === 1 && typeof token === 'string'
-      return make(false, this.long(FIRST), this.long(SECOND), short ? token.slice(0, bytes) : this.text())
+      return make(format, this.long(FIRST), this.long(SECOND), short ? token.slice(0, bytes) : this.text())
     }
     const text = this.text()
     const pieces = []
     for (let place = PIECES, at = 0; place < WORDS; place++) pieces.push(text.slice(at, at += words[place]))
-    return make(jwt, this.long(FIRST), this.long(SECOND), pieces[0], pieces)
+    return make(format, this.long(FIRST), this.long(SECOND), pieces[0], pieces)
   }
 
   /** How far ahead the last token was. */

@@ -67,11 +67,18 @@ export function read(options) {
 function secret(entry, key, options, say) {
   const plain = typeof entry === 'string' || entry instanceof Uint8Array
   if (!plain && (entry === null || typeof entry !== 'object')) return bytes(entry, key, options)
-  const { value, digest: own, audience, scopes, ...rest } = plain ? { value: entry } : entry
+  const { value, purpose = 'seamless', digest: own, audience, scopes, ...rest } = plain ? { value: entry } : entry
   for (const other of Object.keys(rest)) {
-    throw new ConfigurationError('unknown_option', `${key}.${other}`, 'no such option; there are value, digest, audience, scopes')
+    throw new ConfigurationError(
+      'unknown_option', `${key}.${other}`, 'no such option; there are value, purpose, digest, audience, scopes')
   }
-  const hash = digest(own ?? options.digest, own === undefined ? 'digest' : `${key}.digest`)
+  if (purpose !== 'seamless' && purpose !== 'chap') {
+    throw new ConfigurationError('out_of_range', `${key}.purpose`, 'seamless or chap (crtauth)')
+  }
+  if (purpose === 'chap' && own !== undefined) {
+    throw new ConfigurationError('conflict', `${key}.digest`, 'tokens of crtauth have their own')
+  }
+  const hash = purpose === 'chap' ? 0 : digest(own ?? options.digest, own === undefined ? 'digest' : `${key}.digest`)
   const found = bytes(value, plain || value !== undefined ? key : `${key}.value`, options)
   for (const name of names(audience, `${key}.audience`)) say(`${key}.audience`, 'secretAudience', name)
   for (const name of names(scopes, `${key}.scopes`)) say(`${key}.scopes`, 'secretScope', name)

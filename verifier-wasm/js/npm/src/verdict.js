@@ -59,15 +59,18 @@ function encode(name) {
 const NONE = Object.freeze([])
 const list = names => (names === '' ? NONE : Object.freeze(names.split('\0')))
 
+/** By the numbers that the module has for them. */
+const FORMATS = ['seamless', 'jwt', 'chap']
+
 /** A good verdict from what an instance has just found. */
-export function accepted(jwt, issuedAt, expiresAt, subject, pieces) {
-  const who = new Identity(jwt ? 'jwt' : 'seamless', subject, issuedAt, expiresAt)
+export function accepted(format, issuedAt, expiresAt, subject, pieces) {
+  const who = new Identity(FORMATS[format], subject, issuedAt, expiresAt)
   if (pieces === undefined) {
     who.audiences = who.scopes = who.groups = who.amr = NONE
     return { ok: true, outcome: 'identity', identity: who }
   }
   const [, issuer, clientId, jti, sshFp, kid, audiences, scopes, groups, amr] = pieces
-  if (jwt) {
+  if (format === 1) {
     who.issuer = issuer
     who.clientId = clientId
     who.jti = jti

@@ -30,6 +30,8 @@ const WRONG = [
   [{ realm: 'corp', secrets: [{ value: undefined }] }, 'secrets[0].value', 'wrong_type'],
   [{ realm: 'corp', secrets: [{ value: SECRET, scope: 'x' }] }, 'secrets[0].scope', 'unknown_option'],
   [{ realm: 'corp', secrets: [{ value: SECRET, digest: 'md5' }] }, 'secrets[0].digest', 'out_of_range'],
+  [{ realm: 'corp', secrets: [{ value: SECRET, purpose: 'x' }] }, 'secrets[0].purpose', 'out_of_range'],
+  [{ realm: 'corp', secrets: [{ value: SECRET, purpose: 'chap', digest: 'sha1' }] }, 'secrets[0].digest', 'conflict'],
   [{ realm: 'corp', secrets, digest: 'md5' }, 'digest', 'out_of_range'], [{ realm: 'corp', secrets, digest: 'constructor' }, 'digest', 'out_of_range'],
   [{ ...good, digest: 'sha1' }, 'digest', 'unknown_option'],
   [{ ...good, rules: { rules: [{ need: 'maybe' }] } }, 'rules', 'refused'], [{ ...good, rules: 7 }, 'rules', 'wrong_type'],

@@ -26,6 +26,21 @@ test('an identity has all that the token says', () => {
   })
 })
 
+test('a token of crtauth has the audience and scopes that its secret was bound to', () => {
+  const token = 'AXTOZVPw_s5lU_E8pHRlc3TEIAjrEiqZk-oV6Wx0SGX0xj9WHFtS11b8SGjCDkf2Ul0H'
+  const secret = { value: 'server_secret', purpose: 'chap', audience: 'https://a', scopes: ['read'] }
+  const verifier = Verifier.createSync({ realm: 'corp', secrets: [secret], allowShortSecrets: true })
+  const { identity } = verifier.verify(token, { now: 1700000000 })
+  assert.deepEqual({ ...identity }, {
+    format: 'chap', subject: 'test', issuedAt: 1699999998, expiresAt: 1700000060, audiences: ['https://a'], scopes: ['read'], groups: [],
+    amr: []
+  })
+  const request = { method: 'GET', url: '/', rawHeaders: ['Authorization', `chap:${token}`], headers: {} }
+  assert.equal(verifier.verifyRequest(request, { now: 1700000000 }).identity.subject, 'test')
+  assert.equal(verifier.verify(TOKEN, { now }).rejection.code, 'malformed')
+  assert.equal(made().verify(token, { now: 1700000000 }).rejection.code, 'unsupported_algorithm')
+})
+
 test('a rejection is an answer in HTTP', async () => {
   const result = made().verify(TOKEN, { now: ISSUED + 61 })
   assert.equal(result.ok, false)

@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use token::{Audiences, Digest, KeyError, Leeway, MaxAge, Secret, Verifier};
+use token::{Audiences, ChapSecret, Digest, KeyError, Leeway, MaxAge, Secret, Verifier};
 use token::{PublicKeys, Revocations, Rules, RulesError};
 
 use super::core::Core;
@@ -36,6 +36,7 @@ pub(crate) struct Config {
     max_age: MaxAge,
     leeway: Leeway,
     secrets: Vec<Secret>,
+    chap_secrets: Vec<ChapSecret>,
     secret_audiences: Vec<String>,
     secret_scopes: Vec<String>,
     issuer: String,
@@ -54,6 +55,7 @@ impl Config {
             max_age: MaxAge::default(),
             leeway: Leeway::default(),
             secrets: Vec::new(),
+            chap_secrets: Vec::new(),
             secret_audiences: Vec::new(),
             secret_scopes: Vec::new(),
             issuer: String::new(),
@@ -127,6 +129,13 @@ impl Core {
             // Before the secret that they are bound to.
             field::SECRET_AUDIENCE => config.secret_audiences.push(name()?),
             field::SECRET_SCOPE => config.secret_scopes.push(name()?),
+            // No digest: a secret of crtauth, whose tokens have their own.
+            field::SECRET if value == 0 => {
+                let secret = ChapSecret::new(bytes)?
+                    .with_audiences(core::mem::take(&mut config.secret_audiences))
+                    .with_scopes(core::mem::take(&mut config.secret_scopes));
+                config.chap_secrets.push(secret);
+            }
             field::SECRET => {
                 let digest = match value {
                     1 => Digest::Sha1,
@@ -162,6 +171,7 @@ impl Core {
         let config = core::mem::replace(&mut self.config, Config::new());
         let mut verifier = Verifier::new(&config.realm)
             .with_secrets(config.secrets, config.max_age)
+            .with_chap_secrets(config.chap_secrets)
             .with_leeway(config.leeway)
             .with_scopes(config.scopes);
         if let Some(audiences) = Audiences::new(config.audiences) {

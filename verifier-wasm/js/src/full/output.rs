@@ -15,8 +15,8 @@ pub(crate) mod word {
     /// Low and high half of a first and a second number: issue and end, the skew, a line and a column.
     pub(crate) const FIRST: usize = 3;
     pub(crate) const SECOND: usize = 5;
-    /// 1 for a JWT.
-    pub(crate) const JWT: usize = 7;
+    /// 0 for `seamless`, 1 for a JWT, 2 for `chap`.
+    pub(crate) const FORMAT: usize = 7;
     /// The length of each piece of the text, in their order, 0 for none.
     pub(crate) const PIECES: usize = 8;
 }
@@ -103,7 +103,14 @@ impl Output {
 
     pub(crate) fn identity(&mut self, identity: &Identity<'_>) {
         self.begin();
-        self.set(word::JWT, u32::from(identity.format() == Format::Jwt));
+        self.set(
+            word::FORMAT,
+            match identity.format() {
+                Format::Seamless => 0,
+                Format::Jwt => 1,
+                Format::Chap => 2,
+            },
+        );
         self.set_long(word::FIRST, identity.issued_at());
         self.set_long(word::SECOND, identity.expires_at());
         self.piece(identity.subject());
