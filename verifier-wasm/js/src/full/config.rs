@@ -85,9 +85,16 @@ impl From<RulesError> for Refusal {
     }
 }
 
+/// Overwrites the stack below: HMAC pads a key there, and leaves it.
+#[inline(never)]
+fn scrub() {
+    core::hint::black_box(&mut [0_u8; 4096]);
+}
+
 impl Core {
     pub(crate) fn set(&mut self, field: u32, length: usize, value: u32) -> u32 {
         let done = self.take(field, length, value);
+        scrub();
         if let Some(used) = self.input.get_mut(..length) {
             used.fill(0);
         }
