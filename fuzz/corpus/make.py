@@ -33,6 +33,38 @@ for case in load("jwt.json")["cases"]:
         raw = [base64.urlsafe_b64decode(p + "=" * (-len(p) % 4)) for p in parts[:2]]
         write("jwt", "decoded-" + case["name"], b"\0".join(raw))
 
+for case in load("chap.json")["cases"]:
+    write("chap", case["name"], case["token"])
+
+crtauth = load("crtauth.json")
+python, java = crtauth["python"], crtauth["java"]
+for name, case in [*python.items(), ("java", java), *java.items()]:
+    if not isinstance(case, dict):
+        continue
+    for kind in ("request", "challenge", "response"):
+        if isinstance(case.get(kind), str):
+            prefix = "challenge:" if kind == "challenge" else ""
+            write(f"chap_{kind}", name, prefix + case[kind])
+for value, _ in python["parse_request"]:
+    write("chap_request", "parse-" + value, value)
+for case in load("crtauth-v2.json")["cases"]:
+    for kind in ("request", "challenge", "response"):
+        value = case[kind] if kind == "challenge" else case[kind].partition(":")[2]
+        write(f"chap_{kind}", "v2-" + case["key"], value)
+
+
+def ssh(*parts):
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+for kind, key in load("crtauth-v2.json")["keys"].items():
+    blob = base64.b64decode(key["public"].split()[1])
+    write("agent_reply", "one-" + kind, b"\x0c" + (1).to_bytes(4, "big") + ssh(blob, kind.encode()))
+    write("agent_reply", "signature-" + kind, b"\x0e" + ssh(ssh(b"ssh-" + kind.encode(), b"\0" * 64)))
+write("agent_reply", "none", b"\x0c" + (0).to_bytes(4, "big"))
+write("agent_reply", "failure", b"\x05")
+write("agent_reply", "many", b"\x0c" + (0xFFFFFFFF).to_bytes(4, "big"))
+
 write("jwks", "jwt", json.dumps(load("jwt.json")["jwks"]))
 write("jwks", "revocations", '[{"jti":"a"},{"sub":"ada","issued_before":7},{"ssh_fp":"SHA256:x"},{"kid":"k"}]')
 for group in load("wycheproof/json_web_key_test.json")["testGroups"]:

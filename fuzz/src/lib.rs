@@ -3,4 +3,5 @@
 
 #[cfg(feature = "issuer")]
 pub mod issuer_targets;
+pub mod crtauth_targets;
 pub mod token_targets;

@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use token::{
-    Audiences, Digest, Format, Leeway, MaxAge, PublicKeys, Revocations, Rules, Scratch, Secret, Verifier,
-    inspect, seamless as format,
+    Audiences, ChapSecret, Digest, Format, Leeway, MaxAge, PublicKeys, Revocations, Rules, Scratch, Secret,
+    Verifier, inspect, seamless as format,
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -31,6 +31,18 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
         Audiences::new(["https://api.example"]).unwrap(),
     )
 });
+
+/// A token of crtauth.
+pub fn chap(data: &[u8]) {
+    let verifier = Verifier::new("corp").with_chap_secrets(vec![ChapSecret::new(b"server_secret").unwrap()]);
+    let mut scratch = Scratch::new();
+    if let Ok(identity) = verifier.verify(data, 1_700_000_000, &mut scratch) {
+        assert!(!identity.subject().is_empty() && !identity.subject().chars().any(char::is_control));
+        assert!(identity.expires_at() - identity.issued_at() <= 600);
+        assert_eq!(identity.format(), Format::Chap);
+    }
+    let _ = inspect(data);
+}
 
 /// A token of the `seamless` format.
 pub fn seamless(data: &[u8]) {

@@ -2,7 +2,7 @@
 
 // Helpers may too; clippy.toml's leave reaches functions marked #[test] alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg(all(feature = "hmac", feature = "eddsa", feature = "es256"))]
+#![cfg(all(feature = "chap", feature = "eddsa", feature = "es256"))]
 
 #[allow(unreachable_pub)]
 #[path = "../../fuzz/src/token_targets.rs"]
@@ -27,6 +27,11 @@ fn replay(target: &str, body: fn(&[u8])) {
 #[test]
 fn seamless() {
     replay("seamless", token_targets::seamless);
+}
+
+#[test]
+fn chap() {
+    replay("chap", token_targets::chap);
 }
 
 #[test]

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| seamless_fuzz::crtauth_targets::chap_request(data));
