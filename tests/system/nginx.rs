@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use seamless_tests::crtauth::{Door, Originals};
 use seamless_tests::http::{Http, free_port, mirror};
 use seamless_tests::process::{Running, run};
 use seamless_tests::serve::{RULES, Served};
@@ -14,10 +15,15 @@ struct Nginx {
 }
 
 fn start(program: &Path, served: &Served) -> Nginx {
+    start_with(program, served, "")
+}
+
+/// With more in its `server` block.
+fn start_with(program: &Path, served: &Served, more: &str) -> Nginx {
     let front = free_port();
     let folder = served.home.join("nginx");
     std::fs::create_dir_all(&folder).expect("make a folder");
-    let file = configure(&folder, front, mirror(), served.http.address.port());
+    let file = configure(&folder, more, [front, mirror(), served.http.address.port()]);
     let mut nginx = served.home.command(program);
     nginx.arg("-p").arg(&folder).arg("-e").arg(folder.join("error.log")).arg("-c").arg(&file);
     let mut test = served.home.command(program);
@@ -30,16 +36,16 @@ fn start(program: &Path, served: &Served) -> Nginx {
 }
 
 /// The example as it stands, but for its ports and the folders that need root.
-fn configure(folder: &Path, front: u16, upstream: u16, seamless: u16) -> PathBuf {
+fn configure(folder: &Path, more: &str, ports: [u16; 3]) -> PathBuf {
     let path = seamless_tests::root().join("edge-examples/nginx/nginx.conf");
     let example =
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut text = example;
+    let mut text = example.replacen("server {", &format!("server {{\n{more}"), 1);
     for (from, mark) in [("8081", "@FRONT@"), ("9000", "@UPSTREAM@"), ("8080", "@SEAMLESS@")] {
         assert!(text.contains(from), "the example has port {from}");
         text = text.replace(from, mark);
     }
-    for (mark, port) in [("@FRONT@", front), ("@UPSTREAM@", upstream), ("@SEAMLESS@", seamless)] {
+    for (mark, port) in ["@FRONT@", "@UPSTREAM@", "@SEAMLESS@"].iter().zip(ports) {
         text = text.replace(mark, &port.to_string());
     }
     let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -97,6 +103,27 @@ fn the_rules_judge_what_is_forwarded() {
     // The query says nothing about the path, and the path is compared as it is forwarded.
     let _ = front.get("/admin?/open", &[]).status(401);
     let _ = front.get("/%61dmin", &[("Authorization", &header)]).status(403);
+}
+
+/// The lines of docs/migrate-from-crtauth.md, and the original's plugin, which sends the body and the query along.
+#[test]
+fn the_originals_plugin_logs_in_through_it() {
+    let (Some(program), Some(originals)) = (needs("nginx"), Originals::find()) else { return };
+    let page = std::fs::read_to_string(seamless_tests::root().join("docs/migrate-from-crtauth.md"))
+        .expect("the page");
+    let lines =
+        page.split_once("```nginx\n").and_then(|(_, rest)| rest.split_once("```")).expect("its lines").0;
+    let door = Door::start("");
+    let nginx = start_with(&program, &door.served, lines);
+    let url = format!("http://localhost:{}/x?y=1", nginx.front.address.port());
+    for request in [["GET", "0"], ["POST", "200000"]] {
+        let words = [&["plugin", "1", &url, "ada"], request.as_slice()].concat();
+        let said = originals.client(&door.served.home, &door.agent, &words);
+        assert_eq!(said["handshake"].to_string(), "[401,200,200]", "{said}");
+        let body = said["body"].as_str().unwrap_or_default();
+        assert!(body.starts_with(&format!("{} /x?y=1 ", request[0])), "{said}");
+        assert_eq!(values(body, "x-seamless-user"), ["ada"], "{said}");
+    }
 }
 
 #[test]
