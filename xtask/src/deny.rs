@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("seamless-verifier-js", &["seamless-token"]),
     ("seamless-filter", &["seamless-token"]),
     ("seamless-worker", &["seamless-token"]),
-    ("seamless-bench", &["seamless-token"]),
+    ("seamless-bench", &["seamless-token", "seamless-crtauth"]),
     ("seamless-tests", &[]),
     ("xtask", &[]),
     ("xtask-wasm", &[]),

@@ -53,7 +53,7 @@ pub(crate) fn measure(quick: bool) -> Result<(), Error> {
 }
 
 /// Enrols so many keys more than the one that is there.
-fn import(installed: &Installed, realm: &Realm, keys: u64) -> Result<Took, Error> {
+pub(crate) fn import(installed: &Installed, realm: &Realm, keys: u64) -> Result<Took, Error> {
     say(&format!("importing {keys} keys"))?;
     let file = installed.work.path().join("import.csv");
     let mut out = BufWriter::new(File::create(&file)?);

@@ -4,6 +4,7 @@
 //! could be of a server that refuses everybody.
 
 mod bare;
+mod crtauth;
 mod issuer;
 mod logins;
 mod lookup;
@@ -29,10 +30,11 @@ fn main() -> ExitCode {
         Some("logins") => logins::measure(quick),
         Some("verify") => verify::measure(quick),
         Some("lookup") => lookup::measure(quick),
+        Some("crtauth") => crtauth::measure(quick),
         Some("soak") => soak::run(words.iter().any(|word| word == "--short")),
         // Started by `verify`.
         Some("bare") => bare::serve(words.get(1).map_or("", String::as_str)),
-        _ => Err("logins, verify, lookup or soak?".into()),
+        _ => Err("logins, verify, lookup, crtauth or soak?".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -101,12 +101,14 @@ pub fn mint(realm: &Realm, caller: &Caller, ask: &Ask) -> Result<Minted> {
     })
 }
 
-/// Mints one token of crtauth, for a client that knows no other. It carries no audience and no scope.
+/// Mints one token of crtauth, for a client that knows no other. It carries no audience and no scope. `protocol` is the
+/// version that the client spoke: the record says when nobody speaks the oldest any more.
 pub fn mint_chap(
     realm: &Realm,
     caller: &Caller,
     secret: &token::ChapSecret,
     version: token::ChapVersion,
+    protocol: u8,
 ) -> Result<Zeroizing<String>> {
     let now = realm.now();
     let ttl = realm.config.crtauth.token_ttl.0;
@@ -121,7 +123,7 @@ pub fn mint_chap(
         token::ChapVersion::V1 => 1,
     };
     let given = json!({"format": "chap", "version": number, "expires_in": ttl});
-    record(realm, caller, json!({"format": "chap"}), now, made, |_| given)
+    record(realm, caller, json!({"format": "chap", "protocol": protocol}), now, made, |_| given)
 }
 
 /// Writes down what became of a mint, and hands it on. Without the record there is no token.

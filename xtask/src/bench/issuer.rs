@@ -6,6 +6,7 @@ use super::{Bench, Found};
 use crate::outcome::{Failure, Result};
 use crate::process::{Log, output, run};
 use crate::stages::workspace;
+use crate::tools;
 
 /// Tokens over ssh, and `/verify`.
 pub(super) fn under_load(bench: &mut Bench, found: &mut Found) -> Result {
@@ -18,6 +19,20 @@ pub(super) fn under_load(bench: &mut Bench, found: &mut Found) -> Result {
             .unwrap_or_else(|failure| found.notes.push(failure.to_string()));
     }
     Ok(())
+}
+
+/// Log-ins over HTTP, beside the original server where there is a CPython 2.7.
+pub(super) fn crtauth(bench: &mut Bench, found: &mut Found) -> Result {
+    let peers = bench.space.root.join("tests/peers");
+    let python = tools::python2(&tools::folder()?, &peers, &mut bench.log)?;
+    let mut command = load(bench, "crtauth")?;
+    match python {
+        Some(python) => {
+            command.env("SEAMLESS_PYTHON2", python).env("SEAMLESS_CRTAUTH", peers.join("crtauth_server.py"));
+        }
+        None => found.notes.push("no CPython 2.7: nothing of the original's beside it".to_owned()),
+    }
+    found.read(&output(command.args(bench.quick.then_some("--quick")))?)
 }
 
 /// Realms with up to a million keys.

@@ -33,6 +33,7 @@ const PARTS: &[Part] = &[
     Part { name: "mint", title: "A mint as a process", slow: false, run: mint },
     Part { name: "edge", title: "At the edge", slow: false, run: edge::measure },
     Part { name: "issuer", title: "The issuer under load", slow: false, run: issuer::under_load },
+    Part { name: "crtauth", title: "Log-ins over HTTP", slow: true, run: issuer::crtauth },
     Part { name: "keys", title: "Very many keys", slow: true, run: issuer::many_keys },
     Part { name: "soak", title: "Soak", slow: true, run: issuer::soaked },
     Part { name: "build", title: "Building it", slow: true, run: build::measure },

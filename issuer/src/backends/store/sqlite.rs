@@ -628,17 +628,13 @@ fn read_user(connection: &Connection, name: &UserName) -> rusqlite::Result<Optio
         .prepare_cached("SELECT locked, created_at FROM users WHERE name = ?1")?
         .query_row([name.as_str()], |row| Ok((row.get(0)?, unsigned(row, 1)?)))
         .optional()?;
-    let Some((locked, created_at)) = row else { return Ok(None) };
     let list = |sql: &str| -> rusqlite::Result<Vec<String>> {
         connection.prepare_cached(sql)?.query_map([name.as_str()], |row| row.get(0))?.collect()
     };
-    Ok(Some(User {
-        name: name.clone(),
-        locked,
-        groups: list("SELECT name FROM user_groups WHERE user = ?1 ORDER BY name")?,
-        scopes: list("SELECT name FROM user_scopes WHERE user = ?1 ORDER BY name")?,
-        created_at,
-    }))
+    // Of nobody too: how long the answer takes must not tell who is there.
+    let groups = list("SELECT name FROM user_groups WHERE user = ?1 ORDER BY name")?;
+    let scopes = list("SELECT name FROM user_scopes WHERE user = ?1 ORDER BY name")?;
+    Ok(row.map(|(locked, created_at)| User { name: name.clone(), locked, groups, scopes, created_at }))
 }
 
 fn user_of(row: &Row<'_>) -> rusqlite::Result<User> {

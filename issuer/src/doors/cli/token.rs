@@ -31,7 +31,7 @@ enum Command {
     /// Mint a token as the administrator
     Mint(Mint),
     /// Verify tokens and print the verdicts
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     /// Show what a token says, without verifying it
     Inspect(inspect::Args),
     /// Revoke tokens that live
@@ -91,7 +91,7 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
     match args.command {
         None => mint(context, &args.mint),
         Some(Command::Mint(mint_args)) => mint(context, &mint_args),
-        Some(Command::Verify(args)) => verify::run(context, args),
+        Some(Command::Verify(args)) => verify::run(context, *args),
         Some(Command::Inspect(args)) => inspect::run(context, args),
         Some(Command::Revoke(args)) => revoke(context, args),
     }

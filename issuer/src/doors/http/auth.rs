@@ -28,9 +28,16 @@ pub(super) async fn answer(site: &Site, handshakes: Arc<Handshakes>, request: &P
         Peer::Unix => None,
     };
     let address = client_address(peer, &request.headers, &site.proxies);
-    let realm = Arc::clone(&site.realm);
-    let answered = blocking(move || Ok(handshake::answer(&realm, &handshakes, &value, address))).await;
-    match answered.unwrap_or_else(|error| Err(Refusal::Trouble(error))) {
+    let answered = if handshake::is_quick(&site.realm, &value) {
+        // Handing it to another thread and back would cost more than it does.
+        handshake::answer(&site.realm, &handshakes, &value, address)
+    } else {
+        let realm = Arc::clone(&site.realm);
+        blocking(move || Ok(handshake::answer(&realm, &handshakes, &value, address)))
+            .await
+            .unwrap_or_else(|error| Err(Refusal::Trouble(error)))
+    };
+    match answered {
         Ok(answer) => accepted(&answer).unwrap_or_else(|error| trouble(site, &error)),
         Err(Refusal::Malformed(why)) => malformed(why),
         // As the original says it, and not why.
