@@ -16,8 +16,9 @@ use crate::issuer::{Installed, Realm, run, wait_for};
 use crate::lookup::import;
 use crate::{number, say};
 
-/// Connections at a time.
-const CONNECTIONS: usize = 8;
+/// Clients, each on a thread, and the connections that each keeps, with one message on its way on every one.
+const CLIENTS: usize = 2;
+const CONNECTIONS: usize = 16;
 /// At least 50 log-ins for one of the original's: a fiftieth of the time.
 const GOAL: f64 = 0.02;
 
@@ -300,16 +301,25 @@ impl Peer {
 
     /// Sends all of them over a few connections, and returns what came back for each.
     fn send_all(&self, messages: &[String]) -> Result<Vec<String>, Error> {
-        let connections = if self.keeps { CONNECTIONS } else { 2 };
-        let part = messages.len().div_ceil(connections);
+        let connections = if self.keeps { CONNECTIONS } else { 1 };
+        let part = messages.len().div_ceil(CLIENTS);
         std::thread::scope(|scope| {
             let threads: Vec<_> = messages
                 .chunks(part)
                 .map(|chunk| {
                     scope.spawn(move || {
-                        let mut connection = Connection::open(self).map_err(|e| e.to_string())?;
-                        let send = |message: &String| connection.send(message).map_err(|e| e.to_string());
-                        chunk.iter().map(send).collect::<Result<Vec<_>, String>>()
+                        let open = |_| Connection::open(self).map_err(|e| e.to_string());
+                        let mut open = (0..connections).map(open).collect::<Result<Vec<_>, String>>()?;
+                        let mut answers = Vec::new();
+                        for messages in chunk.chunks(connections) {
+                            for (connection, message) in open.iter_mut().zip(messages) {
+                                connection.ask(message).map_err(|e| e.to_string())?;
+                            }
+                            for (connection, _) in open.iter_mut().zip(messages) {
+                                answers.push(connection.answer().map_err(|e| e.to_string())?);
+                            }
+                        }
+                        Ok::<_, String>(answers)
                     })
                 })
                 .collect();
@@ -342,6 +352,11 @@ impl<'a> Connection<'a> {
 
     /// What stands in the answer's X-CHAP.
     fn send(&mut self, message: &str) -> Result<String, Error> {
+        self.ask(message)?;
+        self.answer()
+    }
+
+    fn ask(&mut self, message: &str) -> Result<(), Error> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {
@@ -355,6 +370,12 @@ impl<'a> Connection<'a> {
         let request =
             format!("HEAD /_auth HTTP/1.1\r\nHost: {}\r\nX-CHAP: {message}\r\n\r\n", self.peer.address);
         stream.write_all(request.as_bytes())?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    fn answer(&mut self) -> Result<String, Error> {
+        let mut stream = self.stream.take().ok_or("nothing was asked")?;
         self.buffer.clear();
         let mut piece = [0; 4096];
         while !self.buffer.windows(4).any(|end| end == b"\r\n\r\n") {

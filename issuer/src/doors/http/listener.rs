@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::Version;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
@@ -252,7 +252,7 @@ impl Door {
             let exchange = Arc::clone(&theirs);
             let (request, body) = request.into_parts();
             // Most bodies are dropped unread.
-            if exchange.site.drains(&request) {
+            if !body.is_end_stream() && exchange.site.drains(&request) {
                 tokio::spawn(timeout(idle, drain(body)));
             }
             async move { Ok::<_, Infallible>(exchange.answer(&request, peer).await) }
