@@ -498,6 +498,7 @@ scopes = []
 # Only users in one of these groups may log in this way; [] means every user.
 groups = []
 # How many messages a minute are answered, of one address and about one name; a log-in takes two. 0 means any number.
+# Behind a proxy that is not named under [serve] behind_proxy, all clients are one address.
 per_address = 600
 per_name = 120
 

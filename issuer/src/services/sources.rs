@@ -43,12 +43,17 @@ struct Index {
     at: Option<u64>,
     /// None: two users have it, so it is nobody's.
     owners: HashMap<Fingerprint, Option<UserName>>,
+    /// How long making it took, in seconds.
+    took: u64,
     trouble: Option<Error>,
 }
 
 /// How old the index may be where it has the key, and where it does not.
 const HIT_FOR: u64 = 300;
 const MISS_FOR: u64 = 5;
+/// Whoever offers keys that nobody has makes it anew. A source that takes long to list is asked for no more than this part
+/// of the time.
+const SHARE: u64 = 20;
 
 /// The user of that name. Asks the same for every name, known or not, so that the answer's time tells nothing of the
 /// store. The store's word counts most: who is locked there is locked.
@@ -196,7 +201,8 @@ impl Sources {
         let now = realm.now();
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         let age = index.at.and_then(|at| now.checked_sub(at)).unwrap_or(u64::MAX);
-        let most = if index.owners.contains_key(fingerprint) { HIT_FOR } else { MISS_FOR };
+        let miss_for = MISS_FOR.max(index.took.saturating_mul(SHARE)).min(HIT_FOR);
+        let most = if index.owners.contains_key(fingerprint) { HIT_FOR } else { miss_for };
         if age >= most {
             index.make_anew(self.all()?, &self.known(realm)?, now);
         }
@@ -222,6 +228,7 @@ impl Sources {
 
 impl Index {
     fn make_anew(&mut self, sources: &[Box<dyn KeySource>], known: &[UserName], now: u64) {
+        let began = std::time::Instant::now();
         let mut owners = HashMap::<Fingerprint, Option<UserName>>::new();
         let mut trouble = None;
         for source in sources {
@@ -241,7 +248,7 @@ impl Index {
                 owners.entry(fingerprint).or_insert(owner);
             }
         }
-        *self = Self { at: Some(now), owners, trouble };
+        *self = Self { at: Some(now), owners, took: began.elapsed().as_secs(), trouble };
     }
 }
 

@@ -45,10 +45,13 @@ pub fn load_or_make(realm: &Realm) -> Result<Vec<Keys>> {
         files::create_private(&own(&realm.dir), secret.as_bytes())?;
     }
     let keys = load(realm)?;
-    let copy = realm.dir.join(SIGNING).join(FOR_VERIFIERS);
-    if let (Some(first), true, false) = (keys.first(), realm.config.crtauth.secret.is_empty(), copy.exists())
-    {
-        files::create_private(&copy, first.token())?;
+    if let (Some(first), true) = (keys.first(), realm.config.crtauth.secret.is_empty()) {
+        let copy = realm.dir.join(SIGNING).join(FOR_VERIFIERS);
+        // One of another secret, from before a restore, would have services refuse every token.
+        let is_right = copy.exists() && files::read_private(&copy)?.as_slice() == first.token();
+        if !is_right {
+            files::write_atomic(&copy, first.token(), files::SECRET_FILE)?;
+        }
     }
     Ok(keys)
 }

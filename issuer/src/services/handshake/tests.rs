@@ -349,6 +349,11 @@ fn the_secrets_are_three_and_private() {
     let second = Handshakes::open(&realm).unwrap().unwrap();
     assert_eq!(first.keys[0].token(), second.keys[0].token(), "the same after a restart");
     let folder = realm.dir.join(crate::realm::SIGNING);
+    // One that is left from another secret is replaced.
+    std::fs::remove_file(folder.join(secrets::FOR_VERIFIERS)).unwrap();
+    crate::backends::files::create_private(&folder.join(secrets::FOR_VERIFIERS), b"of another realm")
+        .unwrap();
+    let _ = Handshakes::open(&realm).unwrap();
     let for_verifiers = std::fs::read(folder.join(secrets::FOR_VERIFIERS)).unwrap();
     assert_eq!(for_verifiers, first.keys[0].token());
     assert_ne!(std::fs::read(folder.join(secrets::OWN)).unwrap(), for_verifiers);
