@@ -1,7 +1,7 @@
 //! The tool cache: what tests need from PyPI, npm and rustup, outside the clone and kept between runs.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, find, output};
@@ -94,7 +94,10 @@ fn cpython27() -> Option<PathBuf> {
     let is_it = |python: &PathBuf| {
         let check =
             "import platform, pip; print(platform.python_implementation() + platform.python_version())";
-        output(Command::new(python).args(["-c", check])).is_ok_and(|said| said.starts_with("CPython2.7."))
+        // What a stand-in has to say is no news.
+        let mut asked = Command::new(python);
+        let said = asked.args(["-c", check]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+        said.is_ok_and(|said| said.status.success() && said.stdout.starts_with(b"CPython2.7."))
     };
     find("python2.7").into_iter().chain(of_pyenv).find(is_it)
 }
