@@ -21,8 +21,9 @@ use super::{Context, init, rules};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-With --secret-file, --chap-secret-file or --jwks these keys judge; otherwise a realm's own store does
-(--realm, --dir or SEAMLESS_REALM), revocations included. Tokens are read from standard input, one a line,
+With --secret-file, --chap-secret-file or --jwks these keys judge;
+otherwise a realm's own store does (--realm, --dir or SEAMLESS_REALM),
+revocations included. Tokens are read from standard input, one a line,
 where none is given:
   seamless token demo --user ada | seamless verify --realm demo
 Exit code 0 only if every token is ok.")]
