@@ -40,9 +40,25 @@ impl Judge {
         Arc::clone(&self.verifier.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    #[cfg(feature = "refresh")]
-    pub(crate) fn replace(&self, verifier: Verifier) {
-        *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(verifier);
+    /// Puts a changed copy in the place of the verifier; whoever is judging goes on with the one before.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Verifier) -> T) -> T {
+        // Held all the while, so that of two changes neither is lost.
+        let mut place = self.verifier.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut place))
+    }
+
+    /// Lends the verifier that counts now, with this thread's scratch and, where nobody else has it, the memory of good
+    /// signatures. None within another loan on the same thread.
+    pub(crate) fn lend<T>(
+        &self,
+        run: impl FnOnce(&Verifier, &mut Scratch, Option<&mut Seen>) -> T,
+    ) -> Option<T> {
+        let verifier = self.verifier();
+        SCRATCH.with(|scratch| {
+            let mut scratch = scratch.try_borrow_mut().ok()?;
+            let mut seen = self.seen.as_ref().and_then(|seen| seen.try_lock().ok());
+            Some(run(&verifier, &mut scratch, seen.as_deref_mut()))
+        })
     }
 
     pub(crate) fn judge<B>(&self, request: &Request<B>, with_headers: bool) -> Result<Judgement, Rejection> {
@@ -55,7 +71,7 @@ impl Judge {
         with_headers: bool,
         now: u64,
     ) -> Result<Judgement, Rejection> {
-        let (verifier, view) = (self.verifier(), View(request));
+        let view = View(request);
         let owned = |outcome: Outcome<'_>| match outcome {
             Outcome::Open => Ok(Judgement { access: Access::Open, headers: Vec::new() }),
             Outcome::Anonymous => Ok(Judgement { access: Access::Anonymous, headers: Vec::new() }),
@@ -65,14 +81,12 @@ impl Judge {
             }),
             Outcome::Rejection(rejection) => Err(rejection),
         };
-        SCRATCH.with(|scratch| {
-            // A handler can't run within a judgement, so nobody else on this thread has it.
-            let Ok(mut scratch) = scratch.try_borrow_mut() else { return Err(Code::KeysUnavailable.into()) };
-            match self.seen.as_ref().and_then(|seen| seen.try_lock().ok()) {
-                Some(mut seen) => owned(verifier.check_seen(&view, now, &mut scratch, &mut seen)),
-                None => owned(verifier.check(&view, now, &mut scratch)),
-            }
-        })
+        let judged = self.lend(|verifier, scratch, seen| match seen {
+            Some(seen) => owned(verifier.check_seen(&view, now, scratch, seen)),
+            None => owned(verifier.check(&view, now, scratch)),
+        });
+        // A handler can't run within a judgement, so nobody else on this thread has the scratch.
+        judged.unwrap_or_else(|| Err(Code::KeysUnavailable.into()))
     }
 }
 

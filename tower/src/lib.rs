@@ -10,11 +10,13 @@ mod layer;
 mod refresh;
 mod reject;
 mod request;
+mod shared;
 
 pub use identity::{Access, Identity};
 pub use layer::{Seamless, SeamlessFuture, SeamlessLayer};
 #[cfg(feature = "refresh")]
 pub use refresh::{FetchError, KeyFetch};
+pub use shared::SharedVerifier;
 pub use token;
 
 /// The page that users copy from.

@@ -1,7 +1,8 @@
-//! Fetches the public keys of an issuer, on a thread of its own. [`token::refresh`] decides when.
+//! Keeps the public keys of an issuer fresh, on a thread of its own. [`token::refresh`] decides when.
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -21,9 +22,23 @@ const MAX_BODY: u64 = 64 * 1024;
 /// Where the keys of an issuer are.
 pub struct KeyFetch {
     issuer: String,
-    url: String,
+    place: Place,
     on_warning: Arc<dyn Fn(&str) + Send + Sync>,
     clock: Clock,
+}
+
+enum Place {
+    Url(String),
+    File(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(url),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// Unix seconds.
@@ -65,8 +80,18 @@ impl KeyFetch {
             Some("http") if loopback => {}
             _ => return Err(FetchError::NotHttps),
         }
+        Ok(Self::at(issuer, Place::Url(url.into())))
+    }
+
+    /// The keys of `issuer`, from a file that somebody else keeps up: it is read again every few seconds.
+    #[must_use]
+    pub fn from_file(issuer: &str, path: impl Into<PathBuf>) -> Self {
+        Self::at(issuer, Place::File(path.into()))
+    }
+
+    fn at(issuer: &str, place: Place) -> Self {
         let on_warning = Arc::new(|text: &str| eprintln!("seamless: warning: {text}"));
-        Ok(Self { issuer: issuer.into(), url: url.into(), on_warning, clock: Arc::new(now) })
+        Self { issuer: issuer.into(), place, on_warning, clock: Arc::new(now) }
     }
 
     /// What to do with a warning: that a fetch failed and the old keys stay. Without it, a line on stderr.
@@ -89,7 +114,7 @@ impl KeyFetch {
             refresh: Refresh::new(&self.issuer),
             agent: agent(),
             installed: None,
-            url: self.url,
+            place: self.place,
             on_warning: self.on_warning,
             clock: self.clock,
             judge: Arc::downgrade(&judge),
@@ -116,8 +141,8 @@ struct Shared {
 struct State {
     /// Somebody met a key that we don't have.
     wanted: bool,
-    /// Fetches that have ended, well or not.
-    fetches: u64,
+    /// How often the keys have been looked after: a fetch ended, well or not, or none was due.
+    rounds: u64,
     waiting: Vec<(Instant, Waker)>,
     closed: bool,
 }
@@ -126,15 +151,39 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Wakes all who wait.
+    fn round(&self) {
+        let mut state = self.lock();
+        state.rounds = state.rounds.wrapping_add(1);
+        state.waiting.drain(..).for_each(|(_, waker)| waker.wake());
+        self.changed.notify_all();
+    }
 }
 
 impl Fetcher {
-    /// Ends with the next fetch, and after a second at the latest.
+    /// Ends with the next fetch, at once where none is due, and after a second at the latest.
     pub(crate) fn wait(&self) -> Wait {
         let mut state = self.0.lock();
         state.wanted = true;
         self.0.changed.notify_all();
-        Wait { shared: Arc::clone(&self.0), since: state.fetches, until: Instant::now() + PATIENCE }
+        Wait { shared: Arc::clone(&self.0), since: state.rounds, until: Instant::now() + PATIENCE }
+    }
+
+    /// [`wait`](Self::wait), for a thread.
+    pub(crate) fn block(&self) {
+        let until = Instant::now() + PATIENCE;
+        let mut state = self.0.lock();
+        state.wanted = true;
+        self.0.changed.notify_all();
+        let since = state.rounds;
+        while state.rounds == since && !state.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 
@@ -157,7 +206,7 @@ impl Future for Wait {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.lock();
-        if state.fetches != self.since || state.closed || Instant::now() >= self.until {
+        if state.rounds != self.since || state.closed || Instant::now() >= self.until {
             return Poll::Ready(());
         }
         state.waiting.push((self.until, cx.waker().clone()));
@@ -171,7 +220,7 @@ impl Future for Wait {
 struct Worker {
     refresh: Refresh,
     agent: ureq::Agent,
-    url: String,
+    place: Place,
     on_warning: Arc<dyn Fn(&str) + Send + Sync>,
     clock: Clock,
     judge: Weak<Judge>,
@@ -182,7 +231,8 @@ struct Worker {
 impl Worker {
     fn run(mut self, shared: &Shared) {
         loop {
-            if std::mem::take(&mut shared.lock().wanted) {
+            let wanted = std::mem::take(&mut shared.lock().wanted);
+            if wanted {
                 self.refresh.on_unknown_kid((self.clock)());
             }
             let due = match self.refresh.poll((self.clock)()) {
@@ -195,11 +245,13 @@ impl Worker {
                     if !self.install(fresh) {
                         return;
                     }
-                    let mut state = shared.lock();
-                    state.fetches = state.fetches.wrapping_add(1);
-                    state.waiting.drain(..).for_each(|(_, waker)| waker.wake());
+                    shared.round();
                 }
                 Ok(until) => {
+                    // Anybody can send an unknown key: nobody waits for a fetch that will not be made.
+                    if wanted {
+                        shared.round();
+                    }
                     if !self.install(false) || !idle(shared, until.saturating_sub((self.clock)())) {
                         return;
                     }
@@ -210,7 +262,7 @@ impl Worker {
 
     /// Whether there are other keys now than before.
     fn fetch(&mut self, ticket: token::refresh::Ticket, etag: Option<&str>) -> bool {
-        let answer = get(&self.agent, &self.url, etag);
+        let answer = self.place.ask(&self.agent, etag);
         let taken = match &answer {
             Ok(answer) => self
                 .refresh
@@ -222,7 +274,7 @@ impl Worker {
             }
         };
         taken.unwrap_or_else(|error| {
-            (self.on_warning)(&format!("no new keys from {}, the old ones stay: {error}", self.url));
+            (self.on_warning)(&format!("no new keys from {}, the old ones stay: {error}", self.place));
             false
         })
     }
@@ -232,11 +284,9 @@ impl Worker {
         let Some(judge) = self.judge.upgrade() else { return false };
         let keys = self.refresh.keys((self.clock)());
         if fresh || self.installed != Some(keys.is_some()) {
-            let mut verifier = (*judge.verifier()).clone();
             self.installed = Some(keys.is_some());
-            match verifier.set_public_keys(keys.cloned()) {
-                Ok(()) => judge.replace(verifier),
-                Err(error) => (self.on_warning)(&format!("the keys of {} can't be used: {error}", self.url)),
+            if let Err(error) = judge.change(|verifier| verifier.set_public_keys(keys.cloned())) {
+                (self.on_warning)(&format!("the keys of {} can't be used: {error}", self.place));
             }
         }
         true
@@ -304,6 +354,29 @@ fn agent() -> ureq::Agent {
         .timeout_global(Some(TIME_LIMIT))
         .build()
         .into()
+}
+
+impl Place {
+    fn ask(&self, agent: &ureq::Agent, etag: Option<&str>) -> Result<Answer, Box<dyn std::error::Error>> {
+        match self {
+            Self::Url(url) => Ok(get(agent, url, etag)?),
+            // Nobody need say how long a file is good for: it is looked at as often as may be.
+            Self::File(path) => {
+                Ok(Answer { status: 200, body: read(path)?, etag: None, max_age: Some(0), age: None })
+            }
+        }
+    }
+}
+
+fn read(path: &std::path::Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut body = String::new();
+    std::fs::File::open(path)?.take(MAX_BODY + 1).read_to_string(&mut body)?;
+    if u64::try_from(body.len()).is_ok_and(|length| length <= MAX_BODY) {
+        Ok(body)
+    } else {
+        Err(std::io::Error::other("over 64 KiB"))
+    }
 }
 
 fn get(agent: &ureq::Agent, url: &str, etag: Option<&str>) -> Result<Answer, ureq::Error> {
