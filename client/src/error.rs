@@ -33,6 +33,8 @@ pub struct Error {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The exit status of ssh, where that is what failed.
+    pub exit_status: Option<i32>,
 }
 
 /// What a fallible function of this crate returns.
@@ -40,7 +42,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, exit_status: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -15,9 +15,9 @@ pub const IDENTITY_HEADERS: [&str; 3] = ["x-seamless-user", "x-seamless-scope", 
 pub fn identity_headers(identity: &Identity<'_>) -> [(&'static str, String); 3] {
     let [user, scope, groups] = IDENTITY_HEADERS;
     [
-        (user, joined([identity.subject()], ' ')),
-        (scope, joined(identity.scopes(), ' ')),
-        (groups, joined(identity.groups(), ',')),
+        (user, header_value([identity.subject()], ' ')),
+        (scope, header_value(identity.scopes(), ' ')),
+        (groups, header_value(identity.groups(), ',')),
     ]
 }
 
@@ -49,7 +49,9 @@ pub fn www_authenticate(code: Code, realm: &str) -> [String; 2] {
     [seamless, bearer]
 }
 
-fn joined<'a>(names: impl IntoIterator<Item = &'a str>, separator: char) -> String {
+/// Names as one header's value: what [`identity_headers`] does, for an identity that was copied into a form of its own.
+#[must_use]
+pub fn header_value<'a>(names: impl IntoIterator<Item = &'a str>, separator: char) -> String {
     let mut out = String::new();
     for (i, name) in names.into_iter().enumerate() {
         if i > 0 {

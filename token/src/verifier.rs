@@ -193,12 +193,7 @@ impl Verifier {
         now: u64,
         scratch: &'a mut Scratch,
     ) -> Verdict<'a> {
-        let wanted = Wanted {
-            audiences: Names::Borrowed(demand.audiences),
-            scopes: Names::Borrowed(demand.scopes),
-            amr: Names::Owned(&[]),
-        };
-        self.judge(token, &wanted, now, scratch, Memory::None)
+        self.judge(token, &Wanted::from(demand), now, scratch, Memory::None)
     }
 
     /// Judges a request: what the rules want of it, and the token in its `Authorization` header.
@@ -234,6 +229,19 @@ impl Verifier {
         seen: &mut Seen,
     ) -> Verdict<'a> {
         self.judge(token, &Wanted::default(), now, scratch, Memory::Some(seen))
+    }
+
+    /// [`verify_with`](Self::verify_with), with the signatures of JWTs that were good before remembered.
+    #[cfg(feature = "jwt")]
+    pub fn verify_with_seen<'a>(
+        &'a self,
+        token: &'a [u8],
+        demand: &Demand<'_>,
+        now: u64,
+        scratch: &'a mut Scratch,
+        seen: &mut Seen,
+    ) -> Verdict<'a> {
+        self.judge(token, &Wanted::from(demand), now, scratch, Memory::Some(seen))
     }
 
     fn check_remembering<'a, R>(
@@ -407,6 +415,16 @@ struct Wanted<'d> {
     audiences: Names<'d>,
     scopes: Names<'d>,
     amr: Names<'d>,
+}
+
+impl<'d> From<&Demand<'d>> for Wanted<'d> {
+    fn from(demand: &Demand<'d>) -> Self {
+        Self {
+            audiences: Names::Borrowed(demand.audiences),
+            scopes: Names::Borrowed(demand.scopes),
+            amr: Names::Owned(&[]),
+        }
+    }
 }
 
 /// Names from a rule, or from a caller.

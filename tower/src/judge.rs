@@ -1,7 +1,7 @@
 //! One verifier for all threads.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue, Request};
@@ -21,9 +21,9 @@ pub(crate) struct Judgement {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The verifier that counts now; a thread that fetches keys puts a new one in its place.
+/// The verifier that counts now; a thread that fetches keys changes it.
 pub(crate) struct Judge {
-    verifier: RwLock<Arc<Verifier>>,
+    verifier: RwLock<Verifier>,
     /// Where it is busy, a signature is checked once more: cheaper than to wait.
     seen: Option<Mutex<Seen>>,
 }
@@ -33,30 +33,26 @@ impl Judge {
         let mut seed = [0; 32];
         // Without randomness nothing is remembered.
         let seen = getrandom::fill(&mut seed).is_ok().then(|| Mutex::new(Seen::new(seed)));
-        Self { verifier: RwLock::new(Arc::new(verifier)), seen }
+        Self { verifier: RwLock::new(verifier), seen }
     }
 
-    pub(crate) fn verifier(&self) -> Arc<Verifier> {
-        Arc::clone(&self.verifier.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Puts a changed copy in the place of the verifier; whoever is judging goes on with the one before.
+    /// Changes the verifier once nobody is judging by it.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Verifier) -> T) -> T {
-        // Held all the while, so that of two changes neither is lost.
-        let mut place = self.verifier.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut place))
+        change(&mut self.verifier.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Lends the verifier that counts now, with this thread's scratch and, where nobody else has it, the memory of good
-    /// signatures. None within another loan on the same thread.
+    /// Lends the verifier that counts now, with this thread's scratch and, where it is to `remember` and nobody else has
+    /// it, the memory of good signatures. None within another loan on the same thread.
     pub(crate) fn lend<T>(
         &self,
+        remember: bool,
         run: impl FnOnce(&Verifier, &mut Scratch, Option<&mut Seen>) -> T,
     ) -> Option<T> {
-        let verifier = self.verifier();
         SCRATCH.with(|scratch| {
             let mut scratch = scratch.try_borrow_mut().ok()?;
-            let mut seen = self.seen.as_ref().and_then(|seen| seen.try_lock().ok());
+            let verifier = self.verifier.read().unwrap_or_else(PoisonError::into_inner);
+            let seen = self.seen.as_ref().filter(|_| remember);
+            let mut seen = seen.and_then(|seen| seen.try_lock().ok());
             Some(run(&verifier, &mut scratch, seen.as_deref_mut()))
         })
     }
@@ -81,7 +77,7 @@ impl Judge {
             }),
             Outcome::Rejection(rejection) => Err(rejection),
         };
-        let judged = self.lend(|verifier, scratch, seen| match seen {
+        let judged = self.lend(true, |verifier, scratch, seen| match seen {
             Some(seen) => owned(verifier.check_seen(&view, now, scratch, seen)),
             None => owned(verifier.check(&view, now, scratch)),
         });

@@ -36,14 +36,16 @@ impl SharedVerifier {
         Ok(Self { judge, fetcher })
     }
 
-    /// Lends the verifier that counts now, scratch space, and the memory of good signatures where nobody else has it.
+    /// Lends the verifier that counts now, scratch space, and, where it is to `remember` and nobody else has it, the memory
+    /// of good signatures, which only JWTs make use of.
     ///
     /// `run` must not come back here on the same thread: that answers `keys_unavailable`.
     pub fn lend<T>(
         &self,
+        remember: bool,
         run: impl FnOnce(&Verifier, &mut Scratch, Option<&mut Seen>) -> Result<T, Rejection>,
     ) -> Result<T, Rejection> {
-        self.judge.lend(run).unwrap_or_else(|| Err(Code::KeysUnavailable.into()))
+        self.judge.lend(remember, run).unwrap_or_else(|| Err(Code::KeysUnavailable.into()))
     }
 
     /// Changes the verifier for all judgements that begin from now on.

@@ -18,6 +18,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("seamless-client", &["seamless-token", "seamless-crtauth"]),
     ("seamless-tower", &["seamless-token"]),
     ("seamless-issuer", &["seamless-token", "seamless-crtauth", "seamless-client", "seamless-tower"]),
+    // What a Rust service verifies with is what a Python one does.
+    ("seamless-python", &["seamless-token", "seamless-client", "seamless-tower"]),
     ("seamless-verifier-js", &["seamless-token"]),
     ("seamless-filter", &["seamless-token"]),
     ("seamless-worker", &["seamless-token"]),

@@ -12,6 +12,8 @@ use crate::{Options, Token, Wish};
 
 /// The most that is read of what ssh prints.
 const MOST: u64 = 64 * 1024;
+/// How long a person may take over a passphrase: as long as sshd lets a log-in take.
+const TYPING: Duration = Duration::from_secs(120);
 
 pub(super) fn fetch(
     user: &str,
@@ -45,7 +47,8 @@ pub(super) fn fetch(
         Error::new(Kind::Internal, format!("can't run ssh: {e}")).hint("install openssh-client")
     })?;
     // Somebody may be typing a passphrase, or may be asked about a host key.
-    let deadline = (!options.interactive).then(|| Instant::now() + options.timeout);
+    let typing = if options.interactive { TYPING } else { Duration::ZERO };
+    let deadline = Instant::now() + options.timeout + typing;
     let mut output = wait(child, deadline)?;
     let stdout = Zeroizing::new(std::mem::take(&mut output.stdout));
     if !output.status.success() {
@@ -83,7 +86,7 @@ fn words(wish: &Wish) -> Result<Vec<String>> {
     Ok(words)
 }
 
-fn wait(mut child: Child, deadline: Option<Instant>) -> Result<Output> {
+fn wait(mut child: Child, deadline: Instant) -> Result<Output> {
     fn drain(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -96,7 +99,6 @@ fn wait(mut child: Child, deadline: Option<Instant>) -> Result<Output> {
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let failed = |e: std::io::Error| Error::new(Kind::Internal, format!("can't wait for ssh: {e}"));
     let status = loop {
-        let Some(deadline) = deadline else { break child.wait().map_err(failed)? };
         if let Some(status) = child.try_wait().map_err(failed)? {
             break status;
         }
@@ -128,7 +130,7 @@ fn refused(output: &Output, destination: &str) -> Error {
         _ => Kind::Server,
     };
     if let Some(message) = line("error: ") {
-        let error = Error::new(kind, message);
+        let error = Error { exit_status: code, ..Error::new(kind, message) };
         return match line("hint: ") {
             Some(hint) => error.hint(hint),
             None => error,
@@ -136,8 +138,9 @@ fn refused(output: &Output, destination: &str) -> Error {
     }
     let last =
         said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it printed nothing");
-    let code = code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
-    let error = Error::new(kind, format!("ssh {destination} ended with {code}: {}", shorten(last)));
+    let how = code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+    let error = Error::new(kind, format!("ssh {destination} ended with {how}: {}", shorten(last)));
+    let error = Error { exit_status: code, ..error };
     if last.contains("Permission denied") {
         return Error { kind: Kind::Refused, ..error }
             .hint("is your key enrolled there, and does ssh offer it? ssh -v shows which it does");

@@ -1,0 +1,52 @@
+"""The exceptions. None of them holds a token or a secret."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+
+class AuthenticationError(Exception):
+    """No token was to be had: ssh failed, the server said no, or there is no key.
+
+    As text it is one line: what happened, and then what to do about it where that is known.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        hint: Optional[str] = None,
+        exit_status: Optional[int] = None,
+        kind: str = "internal",
+    ) -> None:
+        super().__init__(message, hint, exit_status, kind)
+        self.message = message
+        self.hint = hint
+        #: ssh's own exit status, where it was ssh that failed.
+        self.exit_status = exit_status
+        #: ``refused``, ``no_agent``, ``no_key``, ``clock``, ``network``, ``server`` or ``internal``.
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class Rejection(Exception):
+    """A token or a request that is turned away."""
+
+    def __init__(self, code: str, status: int, message: str, skew: Optional[int] = None) -> None:
+        super().__init__(code, status, message, skew)
+        #: The same word in every language: ``expired``, ``bad_signature``, …
+        self.code = code
+        #: The HTTP status to answer with.
+        self.status = status
+        #: The first line of the answer: ``token expired``, ``invalid token``, …
+        self.message = message
+        #: Of ``not_yet_valid``: how many seconds the token is ahead.
+        self.skew = skew
+
+    def __str__(self) -> str:
+        return self.message if self.skew is None else f"{self.message} (skew {self.skew} s)"
+
+
+class ClockSkewWarning(UserWarning):
+    """The clock of a log-in server and the one here differ: tokens seem to end too early, or too late."""

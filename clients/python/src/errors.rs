@@ -1,0 +1,52 @@
+//! Python's exceptions. They are classes of `seamless._errors`, so that they can be inherited from and pickled.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+use token::Rejection;
+
+static REJECTION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static AUTHENTICATION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+pub(crate) fn rejection(py: Python<'_>, rejection: Rejection) -> PyErr {
+    let code = rejection.code;
+    let arguments = (code.as_str(), code.status(), code.message(), rejection.skew);
+    raise(py, &REJECTION, "Rejection", |class| class.call1(arguments))
+}
+
+/// A log-in that failed; a bad word of the caller's is a `ValueError`.
+pub(crate) fn log_in(py: Python<'_>, error: &client::Error) -> PyErr {
+    let kind = match error.kind {
+        client::Kind::Usage => return PyValueError::new_err(error.message.clone()),
+        client::Kind::Refused => "refused",
+        client::Kind::NoAgent => "no_agent",
+        client::Kind::NoKey => "no_key",
+        client::Kind::Clock => "clock",
+        client::Kind::Network => "network",
+        client::Kind::Server => "server",
+        _ => "internal",
+    };
+    let arguments = (error.message.as_str(), error.hint.as_deref(), error.exit_status, kind);
+    raise(py, &AUTHENTICATION, "AuthenticationError", |class| class.call1(arguments))
+}
+
+pub(crate) fn value(argument: &str, why: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(format!("{argument}: {why}"))
+}
+
+pub(crate) fn kind(argument: &str, why: impl std::fmt::Display) -> PyErr {
+    PyTypeError::new_err(format!("{argument}: {why}"))
+}
+
+fn raise<'py>(
+    py: Python<'py>,
+    class: &'static PyOnceLock<Py<PyType>>,
+    name: &str,
+    make: impl FnOnce(&Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>>,
+) -> PyErr {
+    match class.import(py, "seamless._errors", name).and_then(make) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(error) => error,
+    }
+}

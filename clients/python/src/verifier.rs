@@ -1,0 +1,370 @@
+//! One verifier for all threads of a process, and for those it forks.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use seamless_tower::SharedVerifier;
+use token::headers::IDENTITY_HEADERS;
+use token::{Code, Demand, Format, Outcome, Rejection, www_authenticate};
+
+use crate::arguments::{self, latin1, names};
+use crate::errors;
+use crate::identity::Identity;
+use crate::request::{self, Headers, Request};
+use crate::settings::{Keywords, Settings, revocations};
+use crate::signer::now;
+
+/// Judges tokens and requests.
+#[pyclass(frozen, module = "seamless")]
+pub(crate) struct Verifier {
+    has_rules: bool,
+    realm: String,
+    live: Mutex<Live>,
+}
+
+/// What is at work in this process. The lock is never held while Python's is given up, so no fork finds it taken.
+struct Live {
+    settings: Settings,
+    shared: Arc<SharedVerifier>,
+    forks: usize,
+}
+
+#[pymethods]
+impl Verifier {
+    #[new]
+    #[pyo3(signature = (
+        secret = None, *, max_age = None, digest = "sha1", secret_audience = None, secret_scope = None, chap_secret = None,
+        jwks = None, issuer = None, audience = None, scope = None, leeway = None, rules = None, revocations = None, realm = ""
+    ))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords.
+    fn new(
+        py: Python<'_>,
+        secret: Option<&Bound<'_, PyAny>>,
+        max_age: Option<&Bound<'_, PyAny>>,
+        digest: &str,
+        secret_audience: Option<&Bound<'_, PyAny>>,
+        secret_scope: Option<&Bound<'_, PyAny>>,
+        chap_secret: Option<&Bound<'_, PyAny>>,
+        jwks: Option<&Bound<'_, PyAny>>,
+        issuer: Option<String>,
+        audience: Option<&Bound<'_, PyAny>>,
+        scope: Option<&Bound<'_, PyAny>>,
+        leeway: Option<&Bound<'_, PyAny>>,
+        rules: Option<&Bound<'_, PyAny>>,
+        revocations: Option<&Bound<'_, PyAny>>,
+        realm: &str,
+    ) -> PyResult<Self> {
+        let keywords = Keywords {
+            secret,
+            max_age,
+            digest,
+            secret_audience,
+            secret_scope,
+            chap_secret,
+            jwks,
+            issuer,
+            audience,
+            scope,
+            leeway,
+            rules,
+            revocations,
+            realm,
+        };
+        let settings = Settings::new(py, &keywords)?;
+        let shared = Arc::new(settings.share()?);
+        let forks = crate::FORKS.load(Ordering::Relaxed);
+        let live = Mutex::new(Live { settings, shared, forks });
+        Ok(Self { has_rules: rules.is_some(), realm: realm.to_owned(), live })
+    }
+
+    /// The name in `WWW-Authenticate`.
+    #[getter]
+    fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// With nothing but the token: the quickest way through the interpreter.
+    fn verify(&self, py: Python<'_>, token: &Bound<'_, PyAny>) -> PyResult<Identity> {
+        self.judge(py, token, &Wanted::default(), now, true)
+    }
+
+    #[pyo3(signature = (token, *, audience = None, scope = None, now = None, wait = true))]
+    fn verify_with(
+        &self,
+        py: Python<'_>,
+        token: &Bound<'_, PyAny>,
+        audience: Option<&Bound<'_, PyAny>>,
+        scope: Option<&Bound<'_, PyAny>>,
+        now: Option<u64>,
+        wait: bool,
+    ) -> PyResult<Identity> {
+        let wanted = Wanted { audience: names("audience", audience)?, scope: names("scope", scope)? };
+        self.judge(py, token, &wanted, || now.unwrap_or_else(crate::signer::now), wait)
+    }
+
+    #[pyo3(signature = (method, scheme, authority, path, headers, *, wait = true))]
+    #[allow(clippy::too_many_arguments)]
+    fn check(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        scheme: &str,
+        authority: &str,
+        path: Option<&Bound<'_, PyAny>>,
+        headers: &Bound<'_, PyAny>,
+        wait: bool,
+    ) -> PyResult<Option<Identity>> {
+        let request = match of_parts(method, scheme, authority, path, headers)? {
+            Ok(request) => request,
+            Err(rejection) => return Err(errors::rejection(py, rejection)),
+        };
+        self.admit(py, &request, wait)
+    }
+
+    #[pyo3(signature = (method, scheme, authority, path, headers, *, now = None))]
+    #[allow(clippy::too_many_arguments)]
+    fn outcome(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        scheme: &str,
+        authority: &str,
+        path: Option<&Bound<'_, PyAny>>,
+        headers: &Bound<'_, PyAny>,
+        now: Option<u64>,
+    ) -> PyResult<&'static str> {
+        let request = match of_parts(method, scheme, authority, path, headers)? {
+            Ok(request) => request,
+            Err(rejection) => return Ok(rejection.code.as_str()),
+        };
+        let now = now.unwrap_or_else(crate::signer::now);
+        let judged = self.request(py, &request, now)?;
+        Ok(match judged {
+            Ok(Access::Open) => "open",
+            Ok(Access::Anonymous) => "anonymous",
+            Ok(Access::Identity(_)) => "identity",
+            Err(rejection) => rejection.code.as_str(),
+        })
+    }
+
+    fn check_wsgi(&self, py: Python<'_>, environ: &Bound<'_, PyDict>) -> PyResult<Option<Identity>> {
+        request::strip(environ)?;
+        let request = match Request::wsgi(environ, self.has_rules)? {
+            Ok(request) => request,
+            Err(rejection) => return Err(errors::rejection(py, rejection)),
+        };
+        let identity = self.admit(py, &request, true)?;
+        if let Some(identity) = &identity {
+            let names = [
+                pyo3::intern!(py, "HTTP_X_SEAMLESS_USER"),
+                pyo3::intern!(py, "HTTP_X_SEAMLESS_SCOPE"),
+                pyo3::intern!(py, "HTTP_X_SEAMLESS_GROUPS"),
+            ];
+            for (name, value) in names.into_iter().zip(identity.header_values()) {
+                environ.set_item(name, value)?;
+            }
+        }
+        Ok(identity)
+    }
+
+    fn check_asgi(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<(Option<Identity>, Headers)> {
+        let (request, mut headers) = Request::asgi(scope, self.has_rules)?;
+        let identity = self.admit(py, &request, false)?;
+        if let Some(identity) = &identity {
+            for (name, value) in IDENTITY_HEADERS.into_iter().zip(identity.header_values()) {
+                let pair = (name.as_bytes(), value.as_bytes());
+                headers.push((PyBytes::new(py, pair.0).unbind(), PyBytes::new(py, pair.1).unbind()));
+            }
+        }
+        Ok((identity, headers))
+    }
+
+    /// Whether a key that was missing may be on its way.
+    fn may_wait(&self, rejection: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let code: String = rejection.getattr("code")?.extract()?;
+        let code: Option<Code> = code.parse().ok();
+        Ok(match code {
+            Some(code) => self.shared()?.may_wait(Rejection::from(code)),
+            None => false,
+        })
+    }
+
+    fn wait_for_keys(&self, py: Python<'_>) -> PyResult<()> {
+        let shared = self.shared()?;
+        py.detach(|| shared.wait());
+        Ok(())
+    }
+
+    fn challenges(&self, code: &str) -> PyResult<[String; 2]> {
+        let code: Code = code.parse().map_err(|_| errors::value("code", "is none of a rejection's"))?;
+        Ok(www_authenticate(code, &self.realm))
+    }
+
+    #[pyo3(name = "set_revocations")]
+    fn replace_revocations(&self, revocations: &Bound<'_, PyAny>) -> PyResult<()> {
+        let list = self::revocations(revocations)?;
+        self.live()?.settings.verifier.set_revocations(list.clone());
+        self.shared()?.change(|verifier| verifier.set_revocations(list));
+        Ok(())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Verifier(realm={:?})", self.realm)
+    }
+}
+
+/// What a request may do.
+enum Access {
+    Open,
+    Anonymous,
+    Identity(Identity),
+}
+
+/// What one call demands beside the verifier's own policy.
+#[derive(Default)]
+struct Wanted {
+    audience: Vec<String>,
+    scope: Vec<String>,
+}
+
+impl Wanted {
+    fn judge(
+        &self,
+        by: &SharedVerifier,
+        remember: bool,
+        token: &[u8],
+        now: u64,
+    ) -> Result<Identity, Rejection> {
+        let audiences: Vec<&str> = self.audience.iter().map(String::as_str).collect();
+        let scopes: Vec<&str> = self.scope.iter().map(String::as_str).collect();
+        let demand = Demand { audiences: &audiences, scopes: &scopes };
+        by.lend(remember, |verifier, scratch, seen| {
+            let verdict = match seen {
+                Some(seen) => verifier.verify_with_seen(token, &demand, now, scratch, seen),
+                None => verifier.verify_with(token, &demand, now, scratch),
+            };
+            verdict.map(Identity::from)
+        })
+    }
+}
+
+impl Verifier {
+    fn judge(
+        &self,
+        py: Python<'_>,
+        token: &Bound<'_, PyAny>,
+        wanted: &Wanted,
+        now: impl Fn() -> u64 + Sync,
+        wait: bool,
+    ) -> PyResult<Identity> {
+        let Some(token) = arguments::token(token)? else {
+            return Err(errors::rejection(py, Code::Malformed.into()));
+        };
+        // An HMAC takes less time than to let other threads go on.
+        let verdict = if Format::of(&token) == Format::Jwt {
+            let shared = self.shared()?;
+            py.detach(|| match wanted.judge(&shared, true, &token, now()) {
+                Err(rejection) if wait && shared.may_wait(rejection) => {
+                    shared.wait();
+                    wanted.judge(&shared, true, &token, now())
+                }
+                verdict => verdict,
+            })
+        } else {
+            wanted.judge(&self.live()?.shared, false, &token, now())
+        };
+        verdict.map_err(|rejection| errors::rejection(py, rejection))
+    }
+
+    fn admit(&self, py: Python<'_>, request: &Request, wait: bool) -> PyResult<Option<Identity>> {
+        let mut judged = self.request(py, request, now())?;
+        if let Err(rejection) = judged
+            && wait
+        {
+            let shared = self.shared()?;
+            if shared.may_wait(rejection) {
+                py.detach(|| shared.wait());
+                judged = self.request(py, request, now())?;
+            }
+        }
+        match judged {
+            Ok(Access::Identity(identity)) => Ok(Some(identity)),
+            Ok(Access::Open | Access::Anonymous) => Ok(None),
+            Err(rejection) => Err(errors::rejection(py, rejection)),
+        }
+    }
+
+    fn request(&self, py: Python<'_>, request: &Request, now: u64) -> PyResult<Result<Access, Rejection>> {
+        let shared = self.shared()?;
+        let judge = || {
+            shared.lend(true, |verifier, scratch, seen| {
+                let outcome = match seen {
+                    Some(seen) => verifier.check_seen(request, now, scratch, seen),
+                    None => verifier.check(request, now, scratch),
+                };
+                match outcome {
+                    Outcome::Open => Ok(Access::Open),
+                    Outcome::Anonymous => Ok(Access::Anonymous),
+                    Outcome::Identity(identity) => Ok(Access::Identity(identity.into())),
+                    Outcome::Rejection(rejection) => Err(rejection),
+                }
+            })
+        };
+        // A JWT is longer than any other scheme's greeting; an HMAC takes less time than to let other threads go on.
+        let long = request.authorization.first().is_some_and(|value| value.len() > 160);
+        Ok(if long { py.detach(judge) } else { judge() })
+    }
+
+    fn live(&self) -> PyResult<MutexGuard<'_, Live>> {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let forks = crate::FORKS.load(Ordering::Relaxed);
+        if live.forks != forks {
+            // Neither the thread that fetched keys nor whoever held a lock came along: all of it is made anew, and the
+            // old one is left as it lies, since its locks may never be free.
+            let fresh = Arc::new(live.settings.share()?);
+            std::mem::forget(std::mem::replace(&mut live.shared, fresh));
+            live.forks = forks;
+        }
+        Ok(live)
+    }
+
+    fn shared(&self) -> PyResult<Arc<SharedVerifier>> {
+        Ok(Arc::clone(&self.live()?.shared))
+    }
+}
+
+fn of_parts(
+    method: &str,
+    scheme: &str,
+    authority: &str,
+    path: Option<&Bound<'_, PyAny>>,
+    headers: &Bound<'_, PyAny>,
+) -> PyResult<Result<Request, Rejection>> {
+    let mut request = Request {
+        method: method.to_owned(),
+        scheme: scheme.to_owned(),
+        authority: authority.to_owned(),
+        ..Request::default()
+    };
+    if let Some(path) = path {
+        match latin1(path) {
+            Some(path) => request.path = Some(path),
+            None => return Ok(Err(Code::BadPath.into())),
+        }
+    }
+    for pair in headers.try_iter().map_err(|_| errors::kind("headers", "are pairs of name and value"))? {
+        let pair: (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+            pair?.extract().map_err(|_| errors::kind("headers", "are pairs of name and value"))?;
+        let name = latin1(&pair.0);
+        if !name.is_some_and(|name| name.eq_ignore_ascii_case(b"authorization")) {
+            continue;
+        }
+        match latin1(&pair.1) {
+            Some(value) => request.authorization.push(value),
+            None => return Ok(Err(Code::BadAuthorization.into())),
+        }
+    }
+    Ok(Ok(request))
+}
