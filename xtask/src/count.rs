@@ -22,6 +22,11 @@ impl Counts {
         } else if line.starts_with("Summary [") {
             // nextest: `Summary [ 0.1s] 4 tests run: 3 passed (1 slow), 1 failed, 2 skipped`
             line.split_once(" run: ").map(|(_, figures)| figures)
+        } else if let Some((figures, time)) = line.trim_matches(['=', ' ']).rsplit_once(" in ")
+            && time.starts_with(|c: char| c.is_ascii_digit())
+        {
+            // pytest: `3 passed, 1 skipped in 0.42s`, or `in 61.20s (0:01:01)`
+            Some(figures)
         } else {
             self.read_node(line);
             None
@@ -32,7 +37,7 @@ impl Counts {
             let Ok(number) = number.parse::<usize>() else { continue };
             match what {
                 "passed" => self.passed += number,
-                "failed" | "timed" => self.failed += number,
+                "failed" | "timed" | "errors" | "error" => self.failed += number,
                 "ignored" | "skipped" => self.skipped += number,
                 _ => {}
             }
@@ -111,5 +116,9 @@ mod tests {
         assert_eq!(counted("# pass 3"), (3, 0, 0));
         assert_eq!(counted("ℹ fail 2"), (0, 2, 0));
         assert_eq!(counted("# Subtest: pass 3"), (0, 0, 0));
+        assert_eq!(counted("=== 2 failed, 3 passed, 1 skipped in 61.20s (0:01:01) ==="), (3, 2, 1));
+        assert_eq!(counted("3 passed in 0.42s"), (3, 0, 0));
+        assert_eq!(counted("1 error in 0.42s"), (0, 1, 0));
+        assert_eq!(counted("3 passed in the end"), (0, 0, 0));
     }
 }

@@ -14,6 +14,7 @@ mod npm;
 mod outcome;
 mod powerset;
 mod process;
+mod python;
 mod remap;
 mod stages;
 mod static_build;
@@ -38,6 +39,8 @@ usage: cargo xtask COMMAND
                      public keys without private halves, on standard output
   wasm [--check-reproducible]
                      the npm package, the Envoy filter and the edge examples, into dist/
+  python [--all] [--profile release|dist]
+                     the wheel, into dist/python/, and its tests on the oldest and the newest CPython; on every one with --all
   dist [--profile dist|release] [--deb-version VERSION]
                      the Debian package, into dist/; profile dist, with LTO over all of it, is what is released
   build-static [dist|release]
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         ["fuzz", minutes] => fuzz::fuzz(minutes),
         ["keys", rest @ ..] => keys::keys(rest),
         ["wasm", rest @ ..] => wasm::command(rest),
+        ["python", rest @ ..] => python::command(rest),
         ["dist", rest @ ..] => dist::command(rest),
         ["build-static", rest @ ..] => static_build::command(rest),
         // Started by `bench`: a small process of its own, so that no larger child hides the one measured.

@@ -8,7 +8,7 @@ use crate::count::Counts;
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, find, output};
 use crate::static_build::{self, Profile};
-use crate::{client_alone, conformance, debian, deny, dist, fuzz, npm, powerset, tools, wasm};
+use crate::{client_alone, conformance, debian, deny, dist, fuzz, npm, powerset, python, tools, wasm};
 
 /// A stage: its name for `--only`, and what it does.
 struct Stage {
@@ -35,6 +35,7 @@ const STAGES: &[Stage] = &[
     Stage { name: "wasm", run: wasm },
     Stage { name: "system", run: system },
     Stage { name: "npm", run: npm },
+    Stage { name: "python", run: python },
     Stage { name: "conformance", run: conformance },
     Stage { name: "openssh", run: openssh },
     Stage { name: "package", run: package },
@@ -235,7 +236,7 @@ fn token(context: &Context, log: &mut Log) -> Result<End> {
 
 fn unit(context: &Context, log: &mut Log) -> Result<End> {
     let mut packages = vec!["--workspace", "--locked"];
-    for apart in ["seamless-token", "seamless-tests", "seamless-bench"] {
+    for apart in ["seamless-token", "seamless-tests", "seamless-bench", "seamless-python"] {
         packages.extend(["--exclude", apart]);
     }
     context.tests(log, &packages, "")?;
@@ -278,6 +279,12 @@ fn system(context: &Context, log: &mut Log) -> Result<End> {
 fn npm(context: &Context, log: &mut Log) -> Result<End> {
     npm::run(&context.space, log)?;
     Ok(End::Done("installed, typed, imported, bundled".to_owned()))
+}
+
+fn python(context: &Context, log: &mut Log) -> Result<End> {
+    let server = context.binary(log)?;
+    let wheel = python::build(&context.space, "release", log)?;
+    python::test(&context.space, &wheel, &server, false, log).map(End::Done)
 }
 
 fn conformance(context: &Context, log: &mut Log) -> Result<End> {

@@ -81,16 +81,7 @@ pub fn python2(tools: &Path, peers: &Path, log: &mut Log) -> Result<Option<PathB
 
 /// A `python2.7` that runs: one on the path may be pyenv's stand-in for one that is not chosen.
 fn cpython27() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let versions = set("PYENV_ROOT").or_else(|| Some(set("HOME")?.join(".pyenv")))?.join("versions");
-    let mut of_pyenv: Vec<_> = std::fs::read_dir(versions)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("2.7"))
-        .map(|entry| entry.path().join("bin/python2.7"))
-        .collect();
-    of_pyenv.sort();
+    let of_pyenv: Vec<_> = of_pyenv("2.7").into_iter().map(|folder| folder.join("bin/python2.7")).collect();
     let is_it = |python: &PathBuf| {
         let check =
             "import platform, pip; print(platform.python_implementation() + platform.python_version())";
@@ -100,6 +91,22 @@ fn cpython27() -> Option<PathBuf> {
         said.is_ok_and(|said| said.status.success() && said.stdout.starts_with(b"CPython2.7."))
     };
     find("python2.7").into_iter().chain(of_pyenv).find(is_it)
+}
+
+/// The folders of pyenv's versions that begin so.
+pub fn of_pyenv(beginning: &str) -> Vec<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let root = set("PYENV_ROOT").or_else(|| Some(set("HOME")?.join(".pyenv")));
+    let versions = root.and_then(|root| std::fs::read_dir(root.join("versions")).ok());
+    let mut folders: Vec<_> = versions
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(beginning))
+        .map(|entry| entry.path())
+        .collect();
+    folders.sort();
+    folders
 }
 
 /// What the tests run our verifiers in and beside, of tests/peers; the folder that holds `node_modules`.
@@ -201,11 +208,13 @@ fn read(path: &Path) -> Result<String> {
 }
 
 /// The stamp is written last, so that a set-up cut short is done again.
-fn up_to_date(folder: &Path, wanted: &str) -> bool {
+/// Whether a folder was set up from this very text.
+pub fn up_to_date(folder: &Path, wanted: &str) -> bool {
     std::fs::read_to_string(folder.join(".installed-from")).is_ok_and(|installed| installed == wanted)
 }
 
-fn stamp(folder: &Path, wanted: &str) -> Result {
+/// Notes what a folder was set up from, once all of it is there.
+pub fn stamp(folder: &Path, wanted: &str) -> Result {
     std::fs::write(folder.join(".installed-from"), wanted)
         .doing(format_args!("write in {}", folder.display()))
 }

@@ -163,7 +163,7 @@ fn warn_if_short(py: Python<'_>, argument: &str, secret: &[u8]) -> PyResult<()> 
     }
     let text = format!("{argument}: under {SHORT} bytes, so whoever has a token can guess it\0");
     let text = std::ffi::CString::from_vec_with_nul(text.into_bytes()).unwrap_or_default();
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 2)
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
 }
 
 /// To Python's log `seamless`, from the thread that fetches; to nowhere where Python is on its way out.
