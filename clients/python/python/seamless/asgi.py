@@ -70,6 +70,9 @@ class SeamlessMiddleware:
             kind = "websocket.http"
         content = body(rejection)
         named = [*headers(self.verifier, rejection), ("Content-Length", str(len(content)))]
+        if kind != "http":
+            # Servers add these to such an answer by themselves, and say them twice.
+            named = [pair for pair in named if not pair[0].startswith("Content-")]
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named]
         await send({"type": f"{kind}.response.start", "status": rejection.status, "headers": raw})
         content = b"" if scope.get("method") == "HEAD" else content
