@@ -128,7 +128,8 @@ class TokenSource:
     async def aauthorization(self, server: str) -> str:
         """`authorization` that lets the event loop go on."""
         slot = self._slot(server)
-        return slot.ready() or await asyncio.to_thread(slot.get, self._fetch_one)
+        ready = slot.ready()
+        return ready if ready is not None else await asyncio.to_thread(slot.get, self._fetch_one)
 
     def renew(self, server: str, used: str) -> Optional[str]:
         """What to try once more with after ``used`` was answered with 401; None where a new one would be as good."""

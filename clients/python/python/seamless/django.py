@@ -66,7 +66,7 @@ class SeamlessMiddleware:
         refusal = await sync_to_async(self._judge, thread_sensitive=True)(request)
         return refusal if refusal is not None else await self.get_response(request)
 
-    def _judge(self, request: HttpRequest) -> Optional[HttpResponse]:
+    def _judge(self, request: Any) -> Optional[HttpResponse]:
         request.seamless = None
         # Under ASGI, META is made of the headers by the same rules.
         asked = "HTTP_AUTHORIZATION" in request.META
@@ -111,7 +111,15 @@ class SeamlessMiddleware:
 class SeamlessBackend(ModelBackend):
     """The user of a verified token: the one of that name, or with ``create_users`` a new one. Inactive users are none."""
 
-    def authenticate(self, request: Optional[HttpRequest], seamless: Optional[Identity] = None, **_: Any) -> Any:
+    def authenticate(
+        self,
+        request: Optional[HttpRequest],
+        username: Optional[str] = None,
+        password: Optional[str] = None,
+        *,
+        seamless: Optional[Identity] = None,
+        **_: Any,
+    ) -> Any:
         # Of a password, or of another backend's words, it knows nothing.
         if not isinstance(seamless, Identity):
             return None

@@ -38,7 +38,7 @@ class SeamlessAuth(Plugin, AuthBase):
             def again(response: Response, **options: Any) -> Response:
                 return self._again(response, server, value, position, options)
 
-            request.register_hook("response", again)
+            request.register_hook("response", again)  # type: ignore[no-untyped-call]
         return request
 
     def _again(
@@ -59,11 +59,11 @@ class SeamlessAuth(Plugin, AuthBase):
         response.close()
         retry = request.copy()
         retry.hooks = {**retry.hooks, "response": []}
-        jar: Any = retry._cookies  # type: ignore[attr-defined]
-        extract_cookies_to_jar(jar, request, response.raw)
+        jar: Any = getattr(retry, "_cookies")  # noqa: B009, types know nothing of it
+        extract_cookies_to_jar(jar, request, response.raw)  # type: ignore[no-untyped-call]
         retry.prepare_cookies(jar)
         retry.headers["Authorization"] = value
-        connection: Any = response.connection  # type: ignore[attr-defined]
+        connection: Any = getattr(response, "connection")  # noqa: B009
         answer: Response = connection.send(retry, **options)
         answer.history.append(response)
         answer.request = retry
@@ -72,7 +72,7 @@ class SeamlessAuth(Plugin, AuthBase):
 
 def _asks_for_token(response: Response) -> bool:
     # Each by itself, where they came in several headers.
-    headers = getattr(response.raw, "headers", None)
+    headers: Any = getattr(response.raw, "headers", None)
     several = headers.getlist("WWW-Authenticate") if hasattr(headers, "getlist") else None
     return asks_for_token(several if several is not None else [response.headers.get("WWW-Authenticate", "")])
 

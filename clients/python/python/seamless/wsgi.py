@@ -16,7 +16,7 @@ from ._core import Verifier
 from ._errors import Rejection
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["SeamlessMiddleware"]
 
