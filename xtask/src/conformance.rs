@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, find, output};
 use crate::stages::Workspace;
-use crate::{tools, wasm};
+use crate::{python, tools, wasm};
 
 /// Where system tests leave what these said, in `target/conformance/lines`: they stand in the table, too.
 const BY_SYSTEM_TESTS: [&str; 3] = ["envoy", "worker-rust", "worker-ts"];
@@ -18,6 +18,7 @@ const BY_SYSTEM_TESTS: [&str; 3] = ["envoy", "worker-rust", "worker-ts"];
 pub fn run(space: &Workspace, log: &mut Log) -> Result<(usize, Vec<&'static str>)> {
     let place = Place::prepare(space, log)?;
     place.native()?;
+    place.python(log)?;
     for (name, command) in place.javascript()? {
         place.keep(name, command)?;
     }
@@ -86,6 +87,19 @@ impl<'a> Place<'a> {
             .arg(&self.vectors)
             .current_dir(&self.space.root);
         self.keep("native", command)
+    }
+
+    /// With the wheel that the stage `python` made, or one that is made now.
+    fn python(&self, log: &mut Log) -> Result {
+        let wheel = match python::wheel(&self.space.root) {
+            Some(wheel) => wheel,
+            None => python::build(self.space, "release", log)?,
+        };
+        let newest = python::interpreters().pop().ok_or_else(|| Failure::new("no CPython is installed"))?;
+        let sources = self.space.root.join("clients/python");
+        let mut command = Command::new(python::environment(&newest, &sources, &wheel, log)?);
+        command.arg(self.project.join("run.py")).arg(&self.vectors);
+        self.keep("python", command)
     }
 
     fn javascript(&self) -> Result<Vec<(&'static str, Command)>> {

@@ -52,11 +52,14 @@ pub fn build(space: &Workspace, profile: &str, log: &mut Log) -> Result<PathBuf>
             .env("CARGO_TARGET_DIR", &space.target)
             .current_dir(space.root.join("clients/python")),
     )?;
-    let wheel = std::fs::read_dir(&folder).doing("read dist/python")?.flatten().map(|entry| entry.path());
-    wheel
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|ending| ending == "whl"))
-        .ok_or_else(|| Failure::new("maturin made no wheel"))
+    wheel(&space.root).ok_or_else(|| Failure::new("maturin made no wheel"))
+}
+
+/// The wheel that was built last.
+pub fn wheel(root: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(root.join("dist/python")).ok()?;
+    let mut paths = entries.flatten().map(|entry| entry.path());
+    paths.find(|path| path.extension().is_some_and(|ending| ending == "whl"))
 }
 
 /// Installs the wheel and runs its tests on CPythons from the oldest to the newest, and judges its types on the newest.

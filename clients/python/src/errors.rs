@@ -11,7 +11,7 @@ static AUTHENTICATION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 pub(crate) fn rejection(py: Python<'_>, rejection: Rejection) -> PyErr {
     let code = rejection.code;
-    let arguments = (code.as_str(), code.status(), code.message(), rejection.skew);
+    let arguments = (code.as_str(), code.status(), rejection.to_string(), rejection.skew);
     raise(py, &REJECTION, "Rejection", |class| class.call1(arguments))
 }
 

@@ -39,13 +39,13 @@ class Rejection(Exception):
         self.code = code
         #: The HTTP status to answer with.
         self.status = status
-        #: The first line of the answer: ``token expired``, ``invalid token``, …
+        #: The first line of the answer: ``token expired``, ``invalid token``, ``token not yet valid (skew 31 s)``, …
         self.message = message
         #: Of ``not_yet_valid``: how many seconds the token is ahead.
         self.skew = skew
 
     def __str__(self) -> str:
-        return self.message if self.skew is None else f"{self.message} (skew {self.skew} s)"
+        return self.message
 
 
 class ClockSkewWarning(UserWarning):
