@@ -117,8 +117,9 @@ pub(crate) fn strip(environ: &Bound<'_, PyDict>) -> PyResult<()> {
     let mut ours = Vec::new();
     for key in environ.keys() {
         let Ok(key) = key.cast_into::<PyString>() else { continue };
-        // Most keys are told by their first letters.
-        if key.to_cow()?.strip_prefix("HTTP_").is_some_and(is_identity_header) {
+        // Most are too short to be one, which costs nothing to see.
+        let long = key.len()? >= "HTTP_X_SEAMLESS_".len();
+        if long && key.to_cow()?.strip_prefix("HTTP_").is_some_and(is_identity_header) {
             ours.push(key);
         }
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, output};
 use crate::stages::{Workspace, workspace};
-use crate::{static_build, tools};
+use crate::{python, static_build, tools};
 
 pub use issuer::soak;
 
@@ -32,6 +32,7 @@ const PARTS: &[Part] = &[
     Part { name: "verify", title: "Verification in Rust", slow: false, run: verify },
     Part { name: "mint", title: "A mint as a process", slow: false, run: mint },
     Part { name: "edge", title: "At the edge", slow: false, run: edge::measure },
+    Part { name: "python", title: "In Python", slow: false, run: in_python },
     Part { name: "issuer", title: "The issuer under load", slow: false, run: issuer::under_load },
     Part { name: "crtauth", title: "Log-ins over HTTP", slow: true, run: issuer::crtauth },
     Part { name: "keys", title: "Very many keys", slow: true, run: issuer::many_keys },
@@ -155,6 +156,19 @@ fn mint(bench: &mut Bench, found: &mut Found) -> Result {
         .ok();
     let plan = process::Plan { ordinary, fixed, python, quick: bench.quick };
     process::measure(&plan, &mut found.figures, &mut found.numbers)
+}
+
+/// On the newest CPython, with the wheel as CI has it.
+fn in_python(bench: &mut Bench, found: &mut Found) -> Result {
+    let wheel = python::build(&bench.space, "release", &mut bench.log)?;
+    let newest =
+        python::interpreters().pop().ok_or_else(|| Failure::new("no CPython with venv is installed"))?;
+    let sources = bench.space.root.join("clients/python");
+    let interpreter = python::environment(&newest, &sources, &wheel, &mut bench.log)?;
+    let mut command = std::process::Command::new(interpreter);
+    command.arg(bench.space.root.join("benches/python/measure.py")).arg(&wheel);
+    command.args(bench.quick.then_some("--quick"));
+    found.read(&output(&mut command)?)
 }
 
 impl Bench {

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import threading
 import time
 import warnings
 from collections import OrderedDict
 from os import PathLike
-from typing import Callable, Optional, Sequence, Union
+from typing import Callable, Optional, Sequence, TypeVar, Union
 
 from . import _core
 from ._core import Token
 from ._errors import AuthenticationError, ClockSkewWarning
 
+_T = TypeVar("_T")
 _Names = Union[str, Sequence[str], None]
 #: Clocks that differ by more are worth a word: verifiers forgive that much.
 _SKEW = 5
@@ -129,7 +129,7 @@ class TokenSource:
         """`authorization` that lets the event loop go on."""
         slot = self._slot(server)
         ready = slot.ready()
-        return ready if ready is not None else await asyncio.to_thread(slot.get, self._fetch_one)
+        return ready if ready is not None else await _in_thread(lambda: slot.get(self._fetch_one))
 
     def renew(self, server: str, used: str) -> Optional[str]:
         """What to try once more with after ``used`` was answered with 401; None where a new one would be as good."""
@@ -137,7 +137,8 @@ class TokenSource:
 
     async def arenew(self, server: str, used: str) -> Optional[str]:
         """`renew` that lets the event loop go on."""
-        return await asyncio.to_thread(self._slot(server).renew, used, self._fetch_one)
+        slot = self._slot(server)
+        return await _in_thread(lambda: slot.renew(used, self._fetch_one))
 
     def __repr__(self) -> str:
         return f"TokenSource({self._ssh!r})"
@@ -245,6 +246,13 @@ class _Held:
         # By both clocks: one stands still while a laptop sleeps, the other may be set.
         age = time.time() - self._since
         return 0 <= age < self._life and time.monotonic() - self._clock < self._life
+
+
+async def _in_thread(run: Callable[[], _T]) -> _T:
+    # Whoever comes here has it already; for all others it is most of what this package takes to load.
+    import asyncio
+
+    return await asyncio.to_thread(run)
 
 
 def _at_terminal() -> bool:
