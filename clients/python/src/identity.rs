@@ -91,71 +91,85 @@ impl Identity {
 
 #[pymethods]
 impl Identity {
+    /// The user's name, as it stands in the token.
     #[getter]
     fn subject(&self) -> &str {
         &self.subject
     }
 
+    /// seamless, jwt or chap.
     #[getter]
     fn format(&self) -> &'static str {
         self.format.as_str()
     }
 
+    /// Unix seconds.
     #[getter]
     fn issued_at(&self) -> u64 {
         self.issued_at
     }
 
+    /// Unix seconds. A stream that is open outlives it.
     #[getter]
     fn expires_at(&self) -> u64 {
         self.expires_at
     }
 
+    /// iss; only a JWT has one.
     #[getter]
     fn issuer(&self) -> Option<&str> {
         self.text(|more| &more.issuer)
     }
 
+    /// client_id: ssh for a JWT that was minted over ssh.
     #[getter]
     fn client_id(&self) -> Option<&str> {
         self.text(|more| &more.client_id)
     }
 
+    /// jti: the token's own name.
     #[getter]
     fn jti(&self) -> Option<&str> {
         self.text(|more| &more.jti)
     }
 
+    /// ssh_fp: the fingerprint of the SSH key that was proven at the mint.
     #[getter]
     fn ssh_fp(&self) -> Option<&str> {
         self.text(|more| &more.ssh_fp)
     }
 
+    /// The key that vouches for the token.
     #[getter]
     fn kid(&self) -> Option<&str> {
         self.text(|more| &more.kid)
     }
 
+    /// Whom the token is for.
     #[getter]
     fn audiences<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.list(py, |more| &more.audiences)
     }
 
+    /// What the token may do.
     #[getter]
     fn scopes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.list(py, |more| &more.scopes)
     }
 
+    /// The groups of the user.
     #[getter]
     fn groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.list(py, |more| &more.groups)
     }
 
+    /// How the user authenticated (RFC 8176).
     #[getter]
     fn amr<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.list(py, |more| &more.amr)
     }
 
+    /// Whether the token may do this.
     fn has_scope(&self, scope: &str) -> bool {
         self.more.as_ref().is_some_and(|more| more.scopes.iter().any(|one| one == scope))
     }

@@ -16,7 +16,16 @@ use crate::request::{self, Headers, Request};
 use crate::settings::{Keywords, Settings, revocations};
 use crate::signer::now;
 
-/// Judges tokens and requests.
+/// Judges tokens and requests, in any thread and in forked processes. Wrong settings raise TypeError or ValueError with the
+/// argument's name in front.
+///
+/// secret: trusts seamless tokens of these secrets, up to max_age seconds (1 to 86 400, 60 unless given); secret_audience and
+/// secret_scope are what such tokens stand for, since they carry none.
+/// chap_secret: trusts tokens of crtauth.
+/// jwks: trusts JWTs of issuer for audience: JSON, a path, or an https URL; file and URL are kept fresh.
+/// audience, scope: demanded of every token. leeway: seconds that clocks may differ, 0 to 60, 5 unless given.
+/// rules: rules.json, as text, dict or path. revocations: what is taken back, as JSON.
+/// realm: the name in WWW-Authenticate.
 #[pyclass(frozen, module = "seamless")]
 pub(crate) struct Verifier {
     has_rules: bool,
@@ -85,11 +94,13 @@ impl Verifier {
         &self.realm
     }
 
-    /// With nothing but the token: the quickest way through the interpreter.
+    /// Judges a token now; raises Rejection. A key that is fetched and missing is waited for, a second at most.
     fn verify(&self, py: Python<'_>, token: &Bound<'_, PyAny>) -> PyResult<Identity> {
         self.judge(py, token, &Wanted::default(), now, true)
     }
 
+    /// verify, by what is demanded here beside the verifier's own policy: one of these audiences in place of its own, all of
+    /// these scopes. now is another time than the clock's, in Unix seconds; wait=False waits for no key.
     #[pyo3(signature = (token, *, audience = None, scope = None, now = None, wait = true))]
     fn verify_with(
         &self,
@@ -104,6 +115,8 @@ impl Verifier {
         self.judge(py, token, &wanted, || now.unwrap_or_else(crate::signer::now), wait)
     }
 
+    /// Judges a request: what the rules want of it, and the token in its Authorization header. None lets it pass as nobody;
+    /// raises Rejection. The path is as it was sent; text in headers is Latin-1.
     #[pyo3(signature = (method, scheme, authority, path, headers, *, wait = true))]
     #[allow(clippy::too_many_arguments)]
     fn check(
@@ -123,6 +136,7 @@ impl Verifier {
         self.admit(py, &request, wait)
     }
 
+    /// check as one word: open, anonymous, identity or the rejection's code.
     #[pyo3(signature = (method, scheme, authority, path, headers, *, now = None))]
     #[allow(clippy::too_many_arguments)]
     fn outcome(
@@ -149,6 +163,7 @@ impl Verifier {
         })
     }
 
+    /// Judges a WSGI request, takes every inbound HTTP_X_SEAMLESS_* out of its environ and puts ours in.
     fn check_wsgi(&self, py: Python<'_>, environ: &Bound<'_, PyDict>) -> PyResult<Option<Identity>> {
         request::strip(environ)?;
         let request = match Request::wsgi(environ, self.has_rules)? {
@@ -169,6 +184,8 @@ impl Verifier {
         Ok(identity)
     }
 
+    /// Judges an ASGI connection, and gives the headers to go on with: inbound x-seamless-* gone, ours there. Waits for no
+    /// key: see may_wait.
     fn check_asgi(&self, py: Python<'_>, scope: &Bound<'_, PyDict>) -> PyResult<(Option<Identity>, Headers)> {
         let (request, mut headers) = Request::asgi(scope, self.has_rules)?;
         let identity = self.admit(py, &request, false)?;
@@ -181,7 +198,7 @@ impl Verifier {
         Ok((identity, headers))
     }
 
-    /// Whether a key that was missing may be on its way.
+    /// Whether a key that was missing may be on its way: wait_for_keys, then judge once more.
     fn may_wait(&self, rejection: &Bound<'_, PyAny>) -> PyResult<bool> {
         let code: String = rejection.getattr("code")?.extract()?;
         let code: Option<Code> = code.parse().ok();
@@ -191,17 +208,20 @@ impl Verifier {
         })
     }
 
+    /// Blocks until keys have been looked after, a second at most.
     fn wait_for_keys(&self, py: Python<'_>) -> PyResult<()> {
         let shared = self.shared()?;
         py.detach(|| shared.wait());
         Ok(())
     }
 
+    /// The values of WWW-Authenticate that go with a rejection.
     fn challenges(&self, code: &str) -> PyResult<[String; 2]> {
         let code: Code = code.parse().map_err(|_| errors::value("code", "is none of a rejection's"))?;
         Ok(www_authenticate(code, &self.realm))
     }
 
+    /// Puts a new list in the place of the one before.
     #[pyo3(name = "set_revocations")]
     fn replace_revocations(&self, revocations: &Bound<'_, PyAny>) -> PyResult<()> {
         let list = self::revocations(revocations)?;
