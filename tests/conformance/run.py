@@ -10,6 +10,7 @@ from pathlib import Path
 
 import seamless
 from seamless import Rejection, Verifier
+from seamless.wsgi import _STATUS as statuses
 
 # The vectors have secrets of every length.
 warnings.simplefilter("ignore")
@@ -170,7 +171,7 @@ def answers(read):
             "status": rejection.status,
             "message": rejection.message,
             "skew": rejection.skew is not None,
-            "sent": rejection.status,
+            "sent": int(statuses[rejection.status].split()[0]),
         }
         if rejection.status in (401, 403):
             answer["challenges"] = ", ".join(verifier.challenges(code))

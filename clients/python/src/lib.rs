@@ -27,6 +27,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<signer::Signer>()?;
     module.add_class::<login::Token>()?;
     module.add_function(wrap_pyfunction!(login::fetch_token, module)?)?;
+    module.add_function(wrap_pyfunction!(request::without_ours, module)?)?;
     module.add_function(wrap_pyfunction!(forked, module)?)
 }
 

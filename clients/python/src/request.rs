@@ -79,8 +79,8 @@ impl Request {
         if let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? {
             for pair in headers.try_iter()? {
                 let (name, value): (Bound<'_, PyBytes>, Bound<'_, PyBytes>) = pair?.extract()?;
-                let text = std::str::from_utf8(name.as_bytes()).unwrap_or_default();
-                if is_identity_header(text) {
+                let text = String::from_utf8_lossy(name.as_bytes());
+                if is_identity_header(&text) {
                     continue;
                 }
                 if text.eq_ignore_ascii_case("authorization") {
@@ -111,6 +111,14 @@ impl Request {
 }
 
 pub(crate) type Headers = Vec<(Py<PyBytes>, Py<PyBytes>)>;
+
+/// The headers of an ASGI scope without what could pass for ours.
+#[pyfunction]
+pub(crate) fn without_ours(headers: &Bound<'_, PyAny>) -> PyResult<Headers> {
+    let scope = PyDict::new(headers.py());
+    scope.set_item(pyo3::intern!(headers.py(), "headers"), headers)?;
+    Ok(Request::asgi(&scope, false)?.1)
+}
 
 /// Takes away what could pass for our headers.
 pub(crate) fn strip(environ: &Bound<'_, PyDict>) -> PyResult<()> {

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -72,12 +72,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder, ssh_port, http_port = home / "demo", free_port(), free_port()
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "USER": "ada", "LOGNAME": "ada"}
     listen = ["--ssh", f"127.0.0.1:{ssh_port}", "--http", f"127.0.0.1:{http_port}"]
-    log = (home / "serve.log").open("wb")
-    process = subprocess.Popen(
-        [program, "serve", "--dir", str(folder), *listen], env=environment, stdout=log, stderr=log
-    )
-    try:
-        banner = _banner(home / "serve.log", process)
+    command = [program, "serve", "--dir", str(folder), *listen]
+    with _running(command, environment, home / "first.log"):
+        pass
+    # Made by the first start; what it has turned off, the second has on.
+    settings = (folder / "realm.toml").read_text()
+    before, after = settings.split("[crtauth]", 1)
+    (folder / "realm.toml").write_text(before + "[crtauth]" + after.replace("enabled = false", "enabled = true", 1))
+    user = re.search(r"^enrolled +\S+ +(\S+)", (home / "first.log").read_text(), re.M)
+    with _running(command, environment, home / "serve.log") as banner:
         config = home / "ssh_config"
         config.write_text(
             f"Host login login2\n  HostName 127.0.0.1\n  Port {ssh_port}\n  IdentityFile {key}\n  IdentitiesOnly yes\n"
@@ -91,14 +94,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         )
         (programs / "ssh").chmod(0o755)
         issuer = re.search(r"^issuer +(\S+)", banner, re.M)
-        user = re.search(r"^enrolled +\S+ +(\S+)", banner, re.M)
         assert issuer and user, banner
         url = f"http://127.0.0.1:{http_port}"
         yield Served(folder, ssh_port, url, issuer[1], user[1], "demo@login")
-    finally:
-        process.terminate()
-        process.wait(20)
-        log.close()
+
+
+@contextlib.contextmanager
+def _running(command: List[str], environment: Dict[str, str], log: Path) -> Iterator[str]:
+    """Ends the server with the block; gives what it said when it was ready."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        try:
+            yield _banner(log, process)
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def _banner(log: Path, process: subprocess.Popen[bytes]) -> str:

@@ -155,8 +155,11 @@ def port(request: Any, folder: Path) -> Iterator[int]:
         "gunicorn": ["gunicorn", "-b", f"127.0.0.1:{port}", "site_of_ours:wsgi"],
         "uvicorn": ["uvicorn", "--port", str(port), "site_of_ours:asgi"],
     }
+    server, _, rules = request.param.partition("-")
+    need = [{"path_prefix": "/%C3%BC", "need": "required"}, {"path_prefix": "/%E2%82%AC", "need": "required"}, {"path_prefix": "/", "need": "open"}]
+    options = repr({"rules": {"rules": need}}) if rules else "{}"
     process = subprocess.Popen(
-        [sys.executable, "-m", *commands[request.param]], cwd=folder, env=environment(folder), stdout=-3, stderr=-3
+        [sys.executable, "-m", *commands[server]], cwd=folder, env=environment(folder, options), stdout=-3, stderr=-3
     )
     try:
         wait_for_port(port, process)
@@ -175,3 +178,12 @@ def test_it_serves(port: int) -> None:
     for path in ("/", "/later"):
         assert ask(port, [token, ("X-Seamless-User", "root")], path)[3] == "('ada', 'ada', ['ada'])"
         assert ask(port, [], path)[0] == 401
+
+
+@pytest.mark.parametrize("port", ["gunicorn-rules", "uvicorn-rules"], indirect=True)
+def test_rules_see_the_path_that_django_routes_by(port: int) -> None:
+    """Attack: a path that is text to one door and bytes to the other."""
+    from test_wsgi import ask
+
+    for path, status in [("/open", 404), ("/%C3%BC/x", 401), ("/%E2%82%AC/x", 401), ("/open/../", 400)]:
+        assert ask(port, [], path)[0] == status, path

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
 import threading
 import time
 import warnings
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, Callable, Iterator, List
 
 import pytest
 
@@ -150,6 +151,62 @@ def test_the_event_loop_goes_on_meanwhile(realm: Any, calls: Callable[[], List[s
 
     assert asyncio.run(run()) > 0
     assert len(calls()) == 1
+
+
+@pytest.fixture
+def agent(realm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A real ssh-agent, without a key."""
+    socket = tmp_path / "agent"
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+    try:
+        while not socket.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        yield socket
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_a_token_comes_over_http_too_signed_by_the_agent(realm: Any, agent: Path, calls: Callable[[], List[str]]) -> None:
+    with pytest.raises(seamless.AuthenticationError) as failed:
+        seamless.get_token(realm.url, user=realm.user)
+    assert failed.value.kind == "no_key" and failed.value.hint is not None and "ssh-add" in failed.value.hint
+    subprocess.run(["ssh-add", "-q", str(realm.folder.parent / ".ssh/id_ed25519")], check=True)
+    token = seamless.fetch_token(realm.url, user=realm.user, audience=realm.issuer)
+    identity = verifier(realm).verify(token.access_token)
+    assert (identity.subject, token.token_type, calls()) == (realm.user, "Bearer", [])
+    with pytest.raises(seamless.AuthenticationError) as failed:
+        seamless.get_token(realm.url, user="nobody")
+    assert failed.value.kind == "no_key"
+    with pytest.raises(ValueError, match="plain http"):
+        seamless.get_token("http://login.example.com", user="ada")
+
+
+def test_a_forked_process_fetches_by_itself(realm: Any, calls: Callable[[], List[str]]) -> None:
+    source = seamless.TokenSource(realm.login)
+    before = source.authorization("https://a.example:443")
+    slot = source._slot("https://a.example:443")
+    # Somebody holds both locks while the process forks.
+    with source._lock, slot._lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if source.authorization("https://a.example:443") != before else 2
+            finally:
+                os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert source.authorization("https://a.example:443") == before and len(calls()) == 2
+
+
+def test_the_originals_cause_is_there(realm: Any) -> None:
+    with pytest.raises(seamless.AuthenticationError) as failed:
+        seamless.get_token("nobody@login", interactive=False)
+    assert isinstance(failed.value.cause, subprocess.CalledProcessError)
+    assert failed.value.cause.returncode == 255
 
 
 class Clock:

@@ -54,7 +54,7 @@ def test_no_failure_tells(number: int, caplog: pytest.LogCaptureFixture, capfd: 
         warnings.simplefilter("always")
         with pytest.raises(Exception) as failed:
             outcomes()[number]()
-    lines = traceback.format_exception(type(failed.value), failed.value, None)
+    lines = traceback.format_exception(type(failed.value), failed.value, failed.tb)
     heard = [str(failed.value), repr(failed.value), repr(failed.value.args), *lines, caplog.text, *map(str, warned)]
     heard += [*capfd.readouterr()]
     for told in TOLD:

@@ -25,7 +25,20 @@ def said() -> Dict[str, Dict[str, Any]]:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    suites = (module.of_seamless, module.chap, module.jwt, module.authorization, module.rules, module.paths)
+    suites = (
+        module.of_seamless,
+        module.chap,
+        module.jwt,
+        module.keys,
+        module.authorization,
+        module.identity,
+        module.strip,
+        module.answers,
+        module.rules,
+        module.refused,
+        module.paths,
+        module.prefixes,
+    )
 
     def read(name: str) -> Any:
         return json.loads((ROOT / "tests/vectors" / f"{name}.json").read_text())
@@ -71,6 +84,29 @@ def test_rules_and_paths(said: Any, vectors: Any) -> None:
         assert said["paths"]["null" if case["path"] is None else case["path"]] == [wanted]
         judged += 1
     assert judged > 140
+
+
+def test_headers_and_answers(said: Any, vectors: Any) -> None:
+    file = vectors("headers.json")
+    for case in file["identity"]:
+        assert json.loads(said["identity"][case["name"]][0]) == case["headers"]
+    for case in file["strip"]:
+        assert said["strip"][case["name"]] == ["stripped" if case["strip"] else "kept"], case
+    for case in file["codes"]:
+        # What no vector brings about is the keys' that can't be fetched: test_verifier.py.
+        if case["code"] in said["answers"]:
+            answer = json.loads(said["answers"][case["code"]][0])
+            assert answer["status"] == answer["sent"] == case["status"] and answer["message"].startswith(case["body"])
+    assert len(said["answers"]) >= 14
+
+
+def test_what_does_not_load(said: Any, vectors: Any) -> None:
+    assert {tuple(got) for got in said["refused"].values()} == {("refused",)}
+    private = {name: got for name, got in said["keys"].items() if " private " in name}
+    assert private and {tuple(got) for got in private.values()} == {("refused",)}
+    for case in vectors("paths.json")["prefixes"]:
+        wanted = "open" if case["below"] else "missing_authorization"
+        assert said["prefixes"][f"{case['path']} below {case['prefix']}"] == [wanted]
 
 
 @pytest.mark.parametrize("digest", ["sha1", "sha256", "sha512"])

@@ -1,16 +1,19 @@
 from os import PathLike
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union, final
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union, final
 
 from ._errors import Rejection
 
 _Names = Union[str, Sequence[str], None]
 _Secrets = Union[str, bytes, Sequence[Union[str, bytes]], None]
-_Json = Union[str, Mapping[str, Any], Sequence[Any], "PathLike[str]", None]
+_Json = Union[str, Dict[str, Any], List[Any], "PathLike[str]", None]
 
 __version__: str
 
 def forked() -> None:
     """Tells that this process was forked: threads are started anew."""
+
+def without_ours(headers: Iterable[Tuple[bytes, bytes]]) -> List[Tuple[bytes, bytes]]:
+    """The headers of an ASGI scope without what could pass for ours."""
 
 @final
 class Identity:

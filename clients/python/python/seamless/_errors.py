@@ -26,6 +26,14 @@ class AuthenticationError(Exception):
         #: ``refused``, ``no_agent``, ``no_key``, ``clock``, ``network``, ``server`` or ``internal``.
         self.kind = kind
 
+    @property
+    def cause(self) -> Exception:
+        """As the original had it: ssh's failure, with its ``returncode``."""
+        import subprocess
+
+        status = 1 if self.exit_status is None else self.exit_status
+        return subprocess.CalledProcessError(status, ["ssh"], stderr=self.message)
+
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 

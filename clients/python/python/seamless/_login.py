@@ -9,6 +9,7 @@ import warnings
 from collections import OrderedDict
 from os import PathLike
 from typing import Callable, Optional, Sequence, TypeVar, Union
+from weakref import WeakSet
 
 from . import _core
 from ._core import Token
@@ -116,9 +117,14 @@ class TokenSource:
             timeout=timeout,
             interactive=interactive,
         )
+        self._warned = False
+        self._begin()
+        _sources.add(self)
+
+    def _begin(self) -> None:
+        # Also in a forked process: whoever held a lock there did not come along.
         self._lock = threading.Lock()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
-        self._warned = False
 
     def authorization(self, server: str) -> str:
         """The value of ``Authorization`` for a server, named by its origin: a token that no other server is shown."""
@@ -170,6 +176,15 @@ class TokenSource:
             if not warned:
                 how = f"{ahead:.0f} s ahead of" if ahead > 0 else f"{behind:.0f} s behind"
                 warnings.warn(f"the clock of {self._ssh} is {how} the one here", ClockSkewWarning, stacklevel=2)
+
+
+_sources: WeakSet[TokenSource] = WeakSet()
+
+
+def forked() -> None:
+    """For ``os.register_at_fork``."""
+    for source in list(_sources):
+        source._begin()
 
 
 class _Slot:

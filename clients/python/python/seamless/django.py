@@ -68,10 +68,9 @@ class SeamlessMiddleware:
 
     def _judge(self, request: Any) -> Optional[HttpResponse]:
         request.seamless = None
-        # Under ASGI, META is made of the headers by the same rules.
         asked = "HTTP_AUTHORIZATION" in request.META
         try:
-            identity = self.verifier.check_wsgi(request.META)
+            identity = self._check(request)
         except Rejection as rejection:
             if rejection.code == "missing_authorization" and not asked and not self._required:
                 return None
@@ -93,6 +92,15 @@ class SeamlessMiddleware:
         request.auser = auser
         request._dont_enforce_csrf_checks = True
         return None
+
+    def _check(self, request: Any) -> Optional[Identity]:
+        # Django has decoded both to text, where WSGI has bytes in the guise of Latin-1.
+        paths = {name: request.META[name] for name in ("SCRIPT_NAME", "PATH_INFO")}
+        request.META.update({name: path.encode("utf-8", "surrogatepass").decode("latin-1") for name, path in paths.items()})
+        try:
+            return self.verifier.check_wsgi(request.META)
+        finally:
+            request.META.update(paths)
 
     def _refuse(self, rejection: Rejection) -> HttpResponse:
         response = HttpResponse(body(rejection), status=rejection.status)

@@ -12,7 +12,7 @@
 """
 
 # Without annotations from the future: FastAPI reads them at run time.
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Union
 
 from fastapi import HTTPException, WebSocketException
 from fastapi.openapi.models import HTTPBearer
@@ -20,7 +20,7 @@ from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
-from ._core import Identity, Verifier
+from ._core import Identity, Verifier, without_ours
 from ._errors import Rejection
 from .asgi import judge
 
@@ -64,7 +64,7 @@ class SeamlessAuth(SecurityBase):
         except Rejection as rejection:
             if not (self._optional and rejection.code == "missing_authorization"):
                 raise self._refusal(connection, rejection) from None
-            identity, kept = None, _without_ours(connection.scope["headers"])
+            identity, kept = None, without_ours(connection.scope["headers"])
         # For parameters of the endpoint that read such a header: what a client sends under these names never arrives.
         connection.scope["headers"] = kept
         vars(connection).pop("_headers", None)
@@ -78,7 +78,3 @@ class SeamlessAuth(SecurityBase):
             challenges = [one for one in self.verifier.challenges(rejection.code) if one.isascii()]
             headers["WWW-Authenticate"] = ", ".join(challenges)
         return HTTPException(rejection.status, str(rejection), headers)
-
-
-def _without_ours(headers: List[Tuple[bytes, bytes]]) -> List[Tuple[bytes, bytes]]:
-    return [pair for pair in headers if not pair[0].lower().replace(b"_", b"-").startswith(b"x-seamless-")]
