@@ -58,7 +58,6 @@ class SeamlessAuth(Plugin, AuthBase):
         response.content
         response.close()
         retry = request.copy()
-        retry.hooks = {**retry.hooks, "response": []}
         jar: Any = getattr(retry, "_cookies")  # noqa: B009, types know nothing of it
         extract_cookies_to_jar(jar, request, response.raw)  # type: ignore[no-untyped-call]
         retry.prepare_cookies(jar)
