@@ -1,6 +1,6 @@
 //! `cargo xtask dist`: the Debian package of the static program, into `dist/`.
 
-mod third_party;
+pub mod third_party;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -142,7 +142,12 @@ fn stage(space: &Workspace, program: &Path, to: &Path, made: (&str, u64), log: &
     }
     let (version, source_date) = made;
     let changes = write(to.join("changelog.Debian"), changelog(version, source_date)?)?;
-    let notices = write(to.join("third-party.txt"), third_party::notices(&space.root)?)?;
+    let linked = third_party::Linked {
+        package: "seamless-issuer",
+        target: &format!("{}-unknown-linux-musl", std::env::consts::ARCH),
+        heading: "/usr/bin/seamless is linked with these crates, and with musl (MIT).",
+    };
+    let notices = write(to.join("third-party.txt"), third_party::notices(&space.root, &linked)?)?;
     // cargo-deb compresses nothing that was built.
     let mut gzip = Command::new("gzip");
     gzip.args(["-9", "--no-name", "--recursive"]).args([changes, notices, to.join("man")]);

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::dist::third_party::{self, Linked};
 use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, cargo, find};
 use crate::stages::{Workspace, workspace};
-use crate::tools;
+use crate::{remap, tools};
 
 /// The oldest that the wheel is for.
 const OLDEST: u32 = 9;
@@ -45,13 +46,29 @@ pub fn build(space: &Workspace, profile: &str, log: &mut Log) -> Result<PathBuf>
     let maturin = maturin(log)?;
     let folder = space.root.join("dist/python");
     let _ = std::fs::remove_dir_all(&folder);
-    log.run(
-        Command::new(maturin)
-            .args(["build", "--locked", "--profile", profile, "--out"])
-            .arg(&folder)
-            .env("CARGO_TARGET_DIR", &space.target)
-            .current_dir(space.root.join("clients/python")),
-    )?;
+    let linked = Linked {
+        package: "seamless-python",
+        target: &format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
+        heading: "seamless/_core.abi3.so is linked with these crates.",
+    };
+    let notices = space.root.join("clients/python/licences/third-party.txt");
+    std::fs::write(&notices, third_party::notices(&space.root, &linked)?)
+        .doing(format_args!("write {}", notices.display()))?;
+    let mut command = Command::new(maturin);
+    command
+        .args(["build", "--locked", "--profile", profile, "--out"])
+        .arg(&folder)
+        .env("CARGO_TARGET_DIR", &space.target)
+        .current_dir(space.root.join("clients/python"));
+    if profile == "dist" {
+        // What is shipped names no folder of this machine. In a folder of its own: with other flags all is built anew.
+        let target = space.target.join("python");
+        command
+            .env("CARGO_TARGET_DIR", &target)
+            .env("CARGO_ENCODED_RUSTFLAGS", remap::rustc(&space.root, &target)?.join("\u{1f}"))
+            .env("CFLAGS", remap::cc(&space.root, &target)?.join(" "));
+    }
+    log.run(&mut command)?;
     wheel(&space.root).ok_or_else(|| Failure::new("maturin made no wheel"))
 }
 

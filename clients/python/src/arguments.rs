@@ -1,6 +1,5 @@
 //! Python's values as ours; what does not fit is named by its argument.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
@@ -10,17 +9,12 @@ use zeroize::Zeroizing;
 use crate::errors::{kind, value};
 
 /// A token as it came. Text is UTF-8; what can't be is no token.
-pub(crate) fn token<'a>(argument: &'a Bound<'_, PyAny>) -> PyResult<Option<Cow<'a, [u8]>>> {
+pub(crate) fn token<'py>(argument: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
     if let Ok(text) = argument.cast::<PyString>() {
-        return Ok(text.to_cow().ok().map(|text| match text {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        }));
+        return Ok(text.encode_utf8().ok());
     }
-    match argument.cast::<PyBytes>() {
-        Ok(bytes) => Ok(Some(Cow::Borrowed(bytes.as_bytes()))),
-        Err(_) => Err(kind("token", "is text or bytes")),
-    }
+    let bytes = argument.cast::<PyBytes>().map_err(|_| kind("token", "is text or bytes"))?;
+    Ok(Some(bytes.clone()))
 }
 
 /// Text as the bytes of a header, Latin-1; None where it can't be.

@@ -282,18 +282,19 @@ impl Verifier {
         let Some(token) = arguments::token(token)? else {
             return Err(errors::rejection(py, Code::Malformed.into()));
         };
+        let token = token.as_bytes();
         // An HMAC takes less time than to let other threads go on.
-        let verdict = if Format::of(&token) == Format::Jwt {
+        let verdict = if Format::of(token) == Format::Jwt {
             let shared = self.shared()?;
-            py.detach(|| match wanted.judge(&shared, true, &token, now()) {
+            py.detach(|| match wanted.judge(&shared, true, token, now()) {
                 Err(rejection) if wait && shared.may_wait(rejection) => {
                     shared.wait();
-                    wanted.judge(&shared, true, &token, now())
+                    wanted.judge(&shared, true, token, now())
                 }
                 verdict => verdict,
             })
         } else {
-            wanted.judge(&self.live()?.shared, false, &token, now())
+            wanted.judge(&self.live()?.shared, false, token, now())
         };
         verdict.map_err(|rejection| errors::rejection(py, rejection))
     }

@@ -8,11 +8,21 @@ use serde_json::Value;
 use crate::outcome::{Doing, Result};
 use crate::process::{cargo, output};
 
+/// What is passed on.
+pub struct Linked<'a> {
+    /// The package that everything is linked into.
+    pub package: &'a str,
+    /// What it runs on.
+    pub target: &'a str,
+    /// The first line.
+    pub heading: &'a str,
+}
+
 /// A list of the crates, then each text once with the crates that have it.
-pub fn notices(root: &Path) -> Result<String> {
+pub fn notices(root: &Path, of: &Linked<'_>) -> Result<String> {
     let mut list = String::new();
     let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for package in linked(root)? {
+    for package in linked(root, of)? {
         let word = |key: &str| package[key].as_str().unwrap_or_default().to_owned();
         let name = format!("{} {}", word("name"), word("version"));
         list.push_str(&format!("{name}: {}; {}\n", word("license"), word("repository")));
@@ -23,7 +33,7 @@ pub fn notices(root: &Path) -> Result<String> {
             texts.entry(text).or_default().insert(name.clone());
         }
     }
-    let mut out = format!("/usr/bin/seamless is linked with these crates, and with musl (MIT).\n\n{list}");
+    let mut out = format!("{}\n\n{list}", of.heading);
     for (text, names) in texts {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         out.push_str(&format!("\n{}\n{names}\n\n{text}\n", "-".repeat(80)));
@@ -31,13 +41,12 @@ pub fn notices(root: &Path) -> Result<String> {
     Ok(out)
 }
 
-/// The packages that the program is linked with on this kind of machine, without build scripts and tests.
-fn linked(root: &Path) -> Result<Vec<Value>> {
-    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+/// The packages that it is linked with there, without build scripts and tests.
+fn linked(root: &Path, of: &Linked<'_>) -> Result<Vec<Value>> {
     let tree = output(
         cargo()
-            .args(["tree", "--package", "seamless-issuer", "--edges", "normal", "--prefix", "none"])
-            .args(["--format", "{p}", "--locked", "--target", &triple])
+            .args(["tree", "--package", of.package, "--edges", "normal", "--prefix", "none"])
+            .args(["--format", "{p}", "--locked", "--target", of.target])
             .current_dir(root),
     )?;
     // `name v1.2.3 (path)`
