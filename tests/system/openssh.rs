@@ -533,13 +533,44 @@ fn root_becomes_the_account_whole_and_without_its_terminal() {
         assert!(start.elapsed() < Duration::from_secs(5), "it goes on after its other side has ended");
         std::thread::sleep(Duration::from_millis(10));
     }
+    // Nor does one begin whose other side has ended already. By a shell, since who leads a group can't leave it.
+    let home = realm.dir();
+    let words =
+        ["enter", ids[0], ids[1], home.to_str().unwrap_or_default(), "1", "key", "list", "--realm-home"];
+    let mut orphan = realm.home.command("sh");
+    orphan.args(["-c", "\"$@\"; exit $?", "sh"]).arg(realm.bare().get_program()).args(words).arg(&home);
+    let _ = run(&mut orphan).code(5).says("has ended");
     // Nobody else gets anywhere by its word.
     let mut enter = realm.bare();
-    enter.args(["enter", "0", "0", "/", "--version"]);
+    enter.args(["enter", "0", "0", "/", "1", "--version"]);
     let _ = run(&mut enter).code(2);
     let mut enter = realm.home.command("setpriv");
     enter.args(["--reuid=65534", "--clear-groups", realm.bare().get_program().to_str().unwrap_or_default()]);
-    let _ = run(enter.args(["enter", "1", "1", "/", "--version"])).code(2);
+    let _ = run(enter.args(["enter", "1", "1", "/", "1", "--version"])).code(2);
+}
+
+#[test]
+fn a_serve_that_root_starts_outlives_the_shell_it_was_started_from() {
+    let Some(realm) = HostRealm::without_init("") else { return };
+    let _ = run(&mut realm.verb(&["init"])).ok();
+    let serve = realm.verb(&["serve", "--no-ssh", "--http", "127.0.0.1:0"]);
+    let mut shell = realm.home.command("sh");
+    shell.args(["-c", "\"$@\" & wait", "sh"]).arg(serve.get_program()).args(serve.get_args());
+    let mut shell = Running::start(&mut shell);
+    shell.wait_for("serve", |shell| shell.stdout().contains("http").then_some(()));
+    let serving = processes(realm.uid());
+    shell.signal(rustix::process::Signal::KILL);
+    let _ = shell.wait(Duration::from_secs(10));
+    // A signal on the shell's end would have been sent with it; this is for what the receiver does then.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!serving.is_empty() && processes(realm.uid()) == serving, "{serving:?}");
+    // Waiting for it to end, since its account goes next.
+    let _ = run(Command::new("pkill").arg("--uid").arg(realm.uid().to_string()));
+    let start = Instant::now();
+    while !processes(realm.uid()).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10), "serve does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use super::accounts::Account;
 use crate::error::{Error, Kind, Result};
 
-/// The first word of the step between: `enter UID GID HOME WORDS…`. Takes root.
+/// The first word of the step between: `enter UID GID HOME PID WORDS…`, where PID is root's side. Takes root.
 pub const WORD: &str = "enter";
 
 /// What of the environment goes along: how to write, and how this host reaches others; nothing of what to do.
@@ -35,6 +35,9 @@ const KEPT: [&str; 15] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 ];
+
+/// In the account's side's environment: the process id of root's side, for [`entered`].
+const ROOTS_SIDE: &str = "SEAMLESS_ROOTS_SIDE";
 
 /// The most that [`output_of`] takes.
 const MOST_OUTPUT: u64 = 64 * 1024;
@@ -106,9 +109,10 @@ pub fn become_account(account: &Account, arguments: &[OsString]) -> Error {
 /// The step between, still as root: `argv` is what stands after [`WORD`]. Returns only on failure.
 pub fn enter(argv: &[OsString]) -> u8 {
     let error = match read(argv) {
-        Ok((uid, gid, home, words)) => bare(words).map_or_else(
+        Ok((uid, gid, home, roots_side, words)) => bare(words).map_or_else(
             |error| error,
             |mut command| {
+                command.env(ROOTS_SIDE, roots_side);
                 // Never the leader of its group, since it was started by `detached`.
                 let left = rustix::process::setsid().map_err(std::io::Error::from);
                 let e = left.map_or_else(|e| e, |_| as_user(&mut command, uid, gid, Path::new(home)).exec());
@@ -123,15 +127,24 @@ pub fn enter(argv: &[OsString]) -> u8 {
 
 /// What the account's side does first: it ends when root's side does, since no Ctrl-C reaches its session, and
 /// nothing else that runs as the account may look into it.
-pub fn entered() {
+///
+/// A process that [`become_account`] made has no root's side: it lives as long as it would have.
+pub fn entered() -> Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{
-            DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal,
+            DumpableBehavior, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
         };
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        let Some(roots_side) = std::env::var_os(ROOTS_SIDE) else { return Ok(()) };
         let _ = set_parent_process_death_signal(Some(Signal::TERM));
+        // No signal tells of what has ended before it was asked for.
+        let parent = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+        if roots_side.to_str() != Some(&parent.to_string()) {
+            return Err(Error::internal("the process that this one works for has ended"));
+        }
     }
+    Ok(())
 }
 
 fn detached(account: &Account, arguments: &[OsString]) -> Result<Command> {
@@ -139,6 +152,7 @@ fn detached(account: &Account, arguments: &[OsString]) -> Result<Command> {
     let mut words: Vec<OsString> =
         vec![WORD.into(), account.uid.to_string().into(), account.gid.to_string().into()];
     words.push(account.home.clone().into_os_string());
+    words.push(std::process::id().to_string().into());
     words.extend_from_slice(arguments);
     bare(&words)
 }
@@ -172,14 +186,14 @@ fn refuse_root(account: &Account) -> Result<()> {
     Ok(())
 }
 
-fn read(argv: &[OsString]) -> Result<(u32, u32, &OsString, &[OsString])> {
+fn read(argv: &[OsString]) -> Result<(u32, u32, &OsString, &OsString, &[OsString])> {
     let wrong = || Error::new(Kind::Usage, "this word is for seamless itself");
-    let [uid, gid, home, words @ ..] = argv else { return Err(wrong()) };
+    let [uid, gid, home, roots_side, words @ ..] = argv else { return Err(wrong()) };
     let number = |text: &OsString| text.to_str().and_then(|t| t.parse::<u32>().ok()).filter(|id| *id != 0);
     if !rustix::process::geteuid().is_root() {
         return Err(wrong());
     }
-    Ok((number(uid).ok_or_else(wrong)?, number(gid).ok_or_else(wrong)?, home, words))
+    Ok((number(uid).ok_or_else(wrong)?, number(gid).ok_or_else(wrong)?, home, roots_side, words))
 }
 
 fn start(account: &Account, command: &mut Command, stdin: Option<&[u8]>) -> Result<Child> {
@@ -226,7 +240,13 @@ mod tests {
         let argv: Vec<OsString> = words[1..].iter().map(Into::into).collect();
         assert_eq!(
             read(&argv).unwrap(),
-            (nobody.uid, nobody.gid, &nobody.home.clone().into_os_string(), &["x".into()][..])
+            (
+                nobody.uid,
+                nobody.gid,
+                &nobody.home.clone().into_os_string(),
+                &std::process::id().to_string().into(),
+                &["x".into()][..]
+            )
         );
         // The same settings around `id`, which prints who it is, from a process that has groups to lose.
         let mut id = Command::new("/usr/bin/id");
@@ -242,9 +262,14 @@ mod tests {
     fn nothing_becomes_root() {
         let root = by_name("root").unwrap();
         assert!(as_account(&root, &[], None).is_err());
-        for bad in
-            [&["0", "1", "/"][..], &["1", "0", "/"], &["1", "1"], &["x", "1", "/"], &["-1", "1", "/"], &[]]
-        {
+        for bad in [
+            &["0", "1", "/", "1"][..],
+            &["1", "0", "/", "1"],
+            &["1", "1", "/"],
+            &["x", "1", "/", "1"],
+            &["-1", "1", "/", "1"],
+            &[],
+        ] {
             let argv: Vec<OsString> = bad.iter().map(Into::into).collect();
             assert!(read(&argv).is_err(), "{bad:?}");
         }

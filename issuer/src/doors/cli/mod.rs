@@ -168,10 +168,9 @@ pub fn main(argv: Vec<OsString>) -> u8 {
         clock: Arc::new(SystemClock),
         argv: argv.into_iter().skip(1).collect(),
     };
-    if context.target.realm_home.is_some() {
-        crate::services::hosting::entered();
-    }
-    match run(&context, cli.command) {
+    let entered =
+        if context.target.realm_home.is_some() { crate::services::hosting::entered() } else { Ok(()) };
+    match entered.and_then(|()| run(&context, cli.command)) {
         Ok(code) => code,
         Err(error) => {
             output::complain(&error);
