@@ -119,10 +119,10 @@ impl KeyFetch {
             clock: self.clock,
             judge: Arc::downgrade(&judge),
         };
-        let seen_by_thread = Arc::clone(&shared);
+        let end = AtTheEnd { judge: Arc::downgrade(&judge), shared: Arc::clone(&shared) };
         std::thread::Builder::new()
             .name("seamless-keys".into())
-            .spawn(move || worker.run(&seen_by_thread))
+            .spawn(move || worker.run(&end.shared))
             .map_err(FetchError::Thread)?;
         Ok(Fetcher(shared))
     }
@@ -290,6 +290,24 @@ impl Worker {
             }
         }
         true
+    }
+}
+
+/// Held by the thread. Where it ends before its verifier does, by a panic in `on_warning` for instance, its keys end with
+/// it: nobody would take any back.
+struct AtTheEnd {
+    judge: Weak<Judge>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        if let Some(judge) = self.judge.upgrade() {
+            let _ = judge.change(|verifier| verifier.set_public_keys(None));
+        }
+        // Nobody waits for what will not come.
+        self.shared.lock().closed = true;
+        self.shared.round();
     }
 }
 

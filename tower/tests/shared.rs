@@ -97,6 +97,26 @@ fn keys_in_a_file_are_read_again_and_a_broken_file_changes_nothing() {
 }
 
 #[test]
+fn keys_that_nobody_keeps_fresh_any_more_count_no_more() {
+    let folder = std::env::temp_dir().join(format!("seamless-shared-end-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("jwks.json");
+    let signer = Ed25519Signer::from_seed(&[1; 32]);
+    write(&file, &[&signer]);
+    let keys = KeyFetch::from_file(ISSUER, &file).on_warning(|_| panic!("of the service's own code"));
+    let shared = SharedVerifier::fetching(verifier(), keys).unwrap();
+    let token = token(&signer);
+    until(&shared, &token, &Ok("ada".to_owned()));
+    std::fs::write(&file, "{").unwrap();
+    until(&shared, &token, &Err(Code::KeysUnavailable));
+    // For a thread that is gone nobody waits.
+    let began = Instant::now();
+    (0..20).for_each(|_| shared.wait());
+    assert!(began.elapsed() < Duration::from_secs(10));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn a_change_counts_for_whoever_comes_after_and_is_not_lost() {
     let signer = Ed25519Signer::from_seed(&[1; 32]);
     let keys = PublicKeys::from_keys(ISSUER, vec![signer.public_key()]).unwrap();
