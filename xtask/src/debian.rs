@@ -7,7 +7,7 @@ use crate::outcome::{Doing, Failure, Result};
 use crate::process::{Log, find};
 
 /// The programs that system tests start, and the package each comes from.
-const NEEDED: [(&str, &str); 14] = [
+const NEEDED: [(&str, &str); 15] = [
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -22,6 +22,8 @@ const NEEDED: [(&str, &str); 14] = [
     ("systemd-socket-activate", "systemd"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
+    // With apache2 itself.
+    ("apache2", "libapache2-mod-wsgi-py3"),
 ];
 
 /// What makes and judges the package and the image.

@@ -282,6 +282,9 @@ fn npm(context: &Context, log: &mut Log) -> Result<End> {
 }
 
 fn python(context: &Context, log: &mut Log) -> Result<End> {
+    if context.system {
+        debian::install(log)?;
+    }
     let server = context.binary(log)?;
     let wheel = python::build(&context.space, "release", log)?;
     python::test(&context.space, &wheel, &server, false, log).map(End::Done)

@@ -1,18 +1,17 @@
 //! Python's exceptions. They are classes of `seamless._errors`, so that they can be inherited from and pickled.
+//!
+//! Looked up each time: an interpreter among several in a process (Apache's mod_wsgi) has classes of its own, and catches
+//! no others.
 
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
 use token::Rejection;
-
-static REJECTION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static AUTHENTICATION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 pub(crate) fn rejection(py: Python<'_>, rejection: Rejection) -> PyErr {
     let code = rejection.code;
     let arguments = (code.as_str(), code.status(), rejection.to_string(), rejection.skew);
-    raise(py, &REJECTION, "Rejection", |class| class.call1(arguments))
+    raise(py, "Rejection", arguments)
 }
 
 /// A log-in that failed; a bad word of the caller's is a `ValueError`.
@@ -28,7 +27,7 @@ pub(crate) fn log_in(py: Python<'_>, error: &client::Error) -> PyErr {
         _ => "internal",
     };
     let arguments = (error.message.as_str(), error.hint.as_deref(), error.exit_status, kind);
-    raise(py, &AUTHENTICATION, "AuthenticationError", |class| class.call1(arguments))
+    raise(py, "AuthenticationError", arguments)
 }
 
 pub(crate) fn value(argument: &str, why: impl std::fmt::Display) -> PyErr {
@@ -39,13 +38,9 @@ pub(crate) fn kind(argument: &str, why: impl std::fmt::Display) -> PyErr {
     PyTypeError::new_err(format!("{argument}: {why}"))
 }
 
-fn raise<'py>(
-    py: Python<'py>,
-    class: &'static PyOnceLock<Py<PyType>>,
-    name: &str,
-    make: impl FnOnce(&Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>>,
-) -> PyErr {
-    match class.import(py, "seamless._errors", name).and_then(make) {
+fn raise<'py>(py: Python<'py>, class: &str, arguments: impl PyCallArgs<'py>) -> PyErr {
+    let module = py.import("seamless._errors");
+    match module.and_then(|module| module.getattr(class)?.call1(arguments)) {
         Ok(exception) => PyErr::from_value(exception),
         Err(error) => error,
     }

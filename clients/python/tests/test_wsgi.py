@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import inspect
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -49,28 +54,32 @@ def ask(port: int, headers: Any = (), path: str = "/", method: str = "GET") -> A
     return answer.status, answer.reason, answer.getheaders(), content
 
 
-@pytest.fixture(scope="module", params=["waitress", "gunicorn", "gunicorn-preload"])
-def port(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    if request.param == "waitress":
-        server = waitress.create_server(
-            SeamlessMiddleware(application, secret=SECRET, realm="corp"), host="127.0.0.1", port=0
-        )
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        yield server.effective_port
-        server.close()
-        return
-    folder = tmp_path_factory.mktemp("gunicorn")
+def serve_by_waitress(folder: Path) -> Iterator[int]:
+    app = SeamlessMiddleware(application, secret=SECRET, realm="corp")
+    server = waitress.create_server(app, host="127.0.0.1", port=0)
+    threading.Thread(target=server.run, daemon=True).start()
+    yield server.effective_port
+    server.close()
+
+
+def serve_by_gunicorn(folder: Path, *options: str) -> Iterator[int]:
+    paths = f"{folder},{Path(__file__).parent}"
+    listen = ["-b", f"127.0.0.1:{(port := free_port())}"]
+    command = [sys.executable, "-m", "gunicorn", *listen, "-w", "2", *options, "site_of_ours:app", "--pythonpath", paths]
+    yield from serve_by(command, folder, port)
+
+
+def serve_by_uwsgi(folder: Path) -> Iterator[int]:
+    """Forks below Python, has no threads of Python's, and an interpreter for each application."""
+    listen = ["--http-socket", f"127.0.0.1:{(port := free_port())}"]
+    command = [str(Path(sys.executable).with_name("uwsgi")), *listen, "--master", "--processes", "2", "--die-on-term", "--need-app"]
+    mounts = ["--mount", "/second=site_of_ours:app", "--mount", "/=site_of_ours:app", "--manage-script-name"]
+    yield from serve_by([*command, *mounts, "--pythonpath", str(folder), "--pythonpath", str(Path(__file__).parent)], folder, port)
+
+
+def serve_by(command: List[str], folder: Path, port: int) -> Iterator[int]:
     (folder / "site_of_ours.py").write_text(APPLICATION)
-    port = free_port()
-    more = ["--preload"] if request.param.endswith("preload") else []
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-w", "2", *more, "site_of_ours:app",
-         "--pythonpath", f"{folder},{Path(__file__).parent}"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         wait_for_port(port, process)
         yield port
@@ -81,9 +90,83 @@ def port(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int
     assert said == b""
 
 
-def test_a_good_token_arrives_as_its_user(port: int) -> None:
+#: Two applications in one process, each with an interpreter of its own: what mod_wsgi does unless it is told otherwise.
+APACHE = """
+ServerName localhost
+ServerRoot {folder}
+{user}
+Listen 127.0.0.1:{port}
+PidFile pid
+ErrorLog error
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule wsgi_module {modules}/mod_wsgi.so
+StartServers 1
+WSGIPythonPath {folder}
+WSGIScriptAlias /second {folder}/second.wsgi
+WSGIScriptAlias / {folder}/first.wsgi
+WSGIPassAuthorization On
+<Directory {folder}>
+    Require all granted
+</Directory>
+"""
+MODULES = Path("/usr/lib/apache2/modules")
+
+
+def serve_by_apache(folder: Path) -> Iterator[int]:
+    program = shutil.which("apache2", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None or not (MODULES / "mod_wsgi.so").is_file():
+        pytest.skip("apache2 with mod_wsgi is not installed")
+    # Its processes are of an account that sees neither pytest's folders nor this interpreter's.
+    folder = Path(tempfile.mkdtemp(prefix="seamless-apache-"))
+    folder.chmod(0o755)
+    shutil.copytree(Path(seamless.__file__).parent, folder / "seamless", ignore=shutil.ignore_patterns("__pycache__"))
+    script = inspect.getsource(application) + APPLICATION.replace("from test_wsgi import application\n", "")
+    for name in ("first", "second"):
+        text = f"from __future__ import annotations\nfrom typing import *\n{script}\napplication = app\n"
+        (folder / f"{name}.wsgi").write_text(text)
+    port = free_port()
+    user = "User nobody\nGroup nogroup" if os.geteuid() == 0 else ""
+    (folder / "conf").write_text(APACHE.format(folder=folder, user=user, port=port, modules=MODULES))
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    process = subprocess.Popen([program, "-f", str(folder / "conf"), "-D", "FOREGROUND"], start_new_session=True)
+    try:
+        wait_for_port(port, process)
+        yield port
+    finally:
+        # Gently it takes ten seconds, with any application.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+        log = (folder / "error").read_text()
+        shutil.rmtree(folder)
+    assert "Traceback" not in log and "Authorization" not in log, log
+
+
+SERVERS: Dict[str, Callable[[Path], Iterator[int]]] = {
+    "waitress": serve_by_waitress,
+    "gunicorn": serve_by_gunicorn,
+    "gunicorn-preload": lambda folder: serve_by_gunicorn(folder, "--preload"),
+    "uwsgi": serve_by_uwsgi,
+    "apache": serve_by_apache,
+}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def port(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    yield from SERVERS[request.param](tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(params=["/", "/second"])
+def path(request: Any) -> str:
+    """Apache has an application for each; the others have one for all."""
+    found: str = request.param
+    return found
+
+
+def test_a_good_token_arrives_as_its_user(port: int, path: str) -> None:
     for scheme in ("seamless", "Seamless", "Bearer"):
-        status, _, _, text = ask(port, [("Authorization", f"{scheme} {Signer(SECRET).sign('ada')}")])
+        status, _, _, text = ask(port, [("Authorization", f"{scheme} {Signer(SECRET).sign('ada')}")], path)
         assert (status, text) == (
             200,
             repr(("ada", [("HTTP_X_SEAMLESS_GROUPS", ""), ("HTTP_X_SEAMLESS_SCOPE", ""), ("HTTP_X_SEAMLESS_USER", "ada")])),
@@ -103,8 +186,10 @@ def test_a_good_token_arrives_as_its_user(port: int) -> None:
         ("seamless username.VgfAwA.v-xKIZh3qYawqcm2RRh4q-LPfVE", "invalid token\n"),
     ],
 )
-def test_a_bad_one_is_answered_as_the_original_does(port: int, value: Optional[str], text: str) -> None:
-    status, reason, headers, said = ask(port, [] if value is None else [("Authorization", value)])
+def test_a_bad_one_is_answered_as_the_original_does(
+    port: int, path: str, value: Optional[str], text: str
+) -> None:
+    status, reason, headers, said = ask(port, [] if value is None else [("Authorization", value)], path)
     assert (status, reason, said) == (401, "Not Authorized", text)
     challenges = [value for name, value in headers if name.lower() == "www-authenticate"]
     assert challenges[0] == 'seamless realm="corp"' and challenges[1].startswith('Bearer realm="corp", error=')
