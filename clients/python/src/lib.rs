@@ -12,15 +12,19 @@ mod settings;
 mod signer;
 mod verifier;
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 
-/// Counts the forks that lie behind this process: threads don't come along.
+/// Counts the forks that lie behind this process: threads don't come along, and keys that no thread looks after would be
+/// believed for ever.
 static FORKS: AtomicUsize = AtomicUsize::new(0);
+static COUNTING: Once = Once::new();
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    COUNTING.call_once(count_forks);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<verifier::Verifier>()?;
     module.add_class::<identity::Identity>()?;
@@ -28,11 +32,22 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<login::Token>()?;
     module.add_function(wrap_pyfunction!(login::fetch_token, module)?)?;
     module.add_function(wrap_pyfunction!(request::without_ours, module)?)?;
-    module.add_function(wrap_pyfunction!(forked, module)?)
+    module.add_function(wrap_pyfunction!(forks, module)?)
 }
 
-/// For `os.register_at_fork`.
+/// How many forks lie behind this process.
 #[pyfunction]
-fn forked() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+fn forks() -> usize {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Below Python: uWSGI's forks run none of the hooks of `os.register_at_fork`.
+fn count_forks() {
+    extern "C" fn forked() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
+    }
+    // SAFETY: the function does what a signal handler may, and is never unloaded, as no module of Python's is. Without
+    // memory for it the process is at its end anyway.
+    #[cfg(unix)]
+    let _ = unsafe { libc::pthread_atfork(None, None, Some(forked)) };
 }

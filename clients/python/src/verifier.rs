@@ -1,6 +1,5 @@
 //! One verifier for all threads of a process, and for those it forks.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
@@ -83,7 +82,7 @@ impl Verifier {
         };
         let settings = Settings::new(py, &keywords)?;
         let shared = Arc::new(settings.share()?);
-        let forks = crate::FORKS.load(Ordering::Relaxed);
+        let forks = crate::forks();
         let live = Mutex::new(Live { settings, shared, forks });
         Ok(Self { has_rules: rules.is_some(), realm: realm.to_owned(), live })
     }
@@ -340,7 +339,7 @@ impl Verifier {
 
     fn live(&self) -> PyResult<MutexGuard<'_, Live>> {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let forks = crate::FORKS.load(Ordering::Relaxed);
+        let forks = crate::forks();
         if live.forks != forks {
             // Neither the thread that fetched keys nor whoever held a lock came along: all of it is made anew, and the
             // old one is left as it lies, since its locks may never be free.

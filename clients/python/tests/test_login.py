@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import stat
 import subprocess
@@ -184,14 +185,15 @@ def test_a_token_comes_over_http_too_signed_by_the_agent(realm: Any, agent: Path
         seamless.get_token("http://login.example.com", user="ada")
 
 
-def test_a_forked_process_fetches_by_itself(realm: Any, calls: Callable[[], List[str]]) -> None:
+@pytest.mark.parametrize("fork", [os.fork, ctypes.PyDLL(None).fork], ids=["by Python", "below Python"])
+def test_a_forked_process_fetches_by_itself(realm: Any, calls: Callable[[], List[str]], fork: Callable[[], int]) -> None:
     source = seamless.TokenSource(realm.login)
     before = source.authorization("https://a.example:443")
     slot = source._slot("https://a.example:443")
     # Somebody holds both locks while the process forks.
     with source._lock, slot._lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+        child = fork()
         if child == 0:
             code = 1
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
@@ -211,6 +212,26 @@ def test_a_forked_process_fetches_keys_by_itself(realm: Any) -> None:
     finally:
         going.set()
         busy.join()
+
+
+def test_a_fork_that_python_does_not_hear_of_fetches_keys_too(realm: Any) -> None:
+    """uWSGI forks below Python: without a thread that fetches, a key that was taken back would be believed for ever."""
+    token = seamless.get_token(realm.login)
+    verifier = seamless.Verifier(jwks=realm.jwks(), issuer=realm.issuer, audience=realm.issuer)
+    assert verifier.verify(token)
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        code = 1
+        try:
+            threads = Path("/proc/self/task")
+            fetches = not threads.is_dir()
+            assert fetches or len(list(threads.iterdir())) == 1
+            verifier.verify(token)
+            fetches = fetches or any((one / "comm").read_text() == "seamless-keys\n" for one in threads.iterdir())
+            code = 0 if fetches else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_of_unknown_keys_nobody_waits_for_long(realm: Any, vectors: Any) -> None:

@@ -8,9 +8,6 @@ Traceback (most recent call last):
 seamless._errors.Rejection: invalid token
 """
 
-import os as _os
-
-from . import _core, _login
 from ._core import Identity, Token, Verifier, __version__
 from ._errors import AuthenticationError, ClockSkewWarning, Rejection
 from ._login import TokenSource, fetch_token, get_token
@@ -27,8 +24,3 @@ __all__ = [
     "fetch_token",
     "get_token",
 ]
-
-# Threads don't survive a fork, and servers fork after they have loaded the application.
-if hasattr(_os, "register_at_fork"):
-    _os.register_at_fork(after_in_child=_core.forked)
-    _os.register_at_fork(after_in_child=_login.forked)

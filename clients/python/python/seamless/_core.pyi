@@ -9,8 +9,8 @@ _Json = Union[str, Dict[str, Any], List[Any], "PathLike[str]", None]
 
 __version__: str
 
-def forked() -> None:
-    """Tells that this process was forked: threads are started anew."""
+def forks() -> int:
+    """How many forks lie behind this process: neither threads nor whoever held a lock came along."""
 
 def without_ours(headers: Iterable[Tuple[bytes, bytes]]) -> List[Tuple[bytes, bytes]]:
     """The headers of an ASGI scope without what could pass for ours."""

@@ -9,7 +9,6 @@ import warnings
 from collections import OrderedDict
 from os import PathLike
 from typing import Callable, Optional, Sequence, TypeVar, Union
-from weakref import WeakSet
 
 from . import _core
 from ._core import Token
@@ -119,10 +118,9 @@ class TokenSource:
         )
         self._warned = False
         self._begin()
-        _sources.add(self)
 
     def _begin(self) -> None:
-        # Also in a forked process: whoever held a lock there did not come along.
+        self._forks = _core.forks()
         self._lock = threading.Lock()
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
 
@@ -150,6 +148,9 @@ class TokenSource:
         return f"TokenSource({self._ssh!r})"
 
     def _slot(self, server: str) -> _Slot:
+        if self._forks != _core.forks():
+            # Whoever held a lock did not come along.
+            self._begin()
         with self._lock:
             slot = self._slots.get(server)
             if slot is None:
@@ -176,15 +177,6 @@ class TokenSource:
             if not warned:
                 how = f"{ahead:.0f} s ahead of" if ahead > 0 else f"{behind:.0f} s behind"
                 warnings.warn(f"the clock of {self._ssh} is {how} the one here", ClockSkewWarning, stacklevel=2)
-
-
-_sources: WeakSet[TokenSource] = WeakSet()
-
-
-def forked() -> None:
-    """For ``os.register_at_fork``."""
-    for source in list(_sources):
-        source._begin()
 
 
 class _Slot:
