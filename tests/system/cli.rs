@@ -53,6 +53,21 @@ fn the_realm_by_environment() {
 }
 
 #[test]
+fn ids_may_begin_as_options_do() {
+    let realm = Realm::init(&[]);
+    // `-y` and `-h` are options: of a longer word they are the beginning.
+    for kid in ["-0abc", "-yabc", "-hx_", "--abc"] {
+        let mut retire = realm.verb(&["signing-key", "retire"]);
+        let done = one_clear_line(run(retire.args([kid, "--compromised", "--yes"])), 1);
+        let _ = done.says(&format!("there is no signing key {kid:?}"));
+        let mut revoke = realm.verb(&["token", "revoke"]);
+        let _ = one_clear_line(run(revoke.args(["--kid", kid])), 1).says("no signing key");
+        let mut revoke = realm.verb(&["token", "revoke"]);
+        let _ = run(revoke.args(["--jti", kid])).ok().says(kid);
+    }
+}
+
+#[test]
 fn what_is_no_user_key() {
     let realm = Realm::init(&[]);
     let home = &realm.home;

@@ -549,6 +549,17 @@ fn root_becomes_the_account_whole_and_without_its_terminal() {
     let _ = run(enter.args(["enter", "1", "1", "/", "1", "--version"])).code(2);
 }
 
+/// A key's id may begin as an option does, whether or not the caller guards it by `--`.
+#[test]
+fn a_word_that_looks_like_an_option_reaches_the_account_as_a_word() {
+    let Some(Ada { realm, .. }) = ada(&[], "") else { return };
+    for words in [["--yes", &realm.name, "-0abc"].as_slice(), &["--yes", "--", &realm.name, "-0abc"]] {
+        let mut retire = realm.bare();
+        retire.args(["signing-key", "retire"]).args(words);
+        let _ = run(&mut retire).code(1).says("there is no signing key \"-0abc\"");
+    }
+}
+
 #[test]
 fn a_serve_that_root_starts_outlives_the_shell_it_was_started_from() {
     let Some(realm) = HostRealm::without_init("") else { return };

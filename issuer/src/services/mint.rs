@@ -70,7 +70,7 @@ struct Grant {
 /// Mints one token. The audit record is written before this returns; without it there is no token.
 pub fn mint(realm: &Realm, caller: &Caller, ask: &Ask) -> Result<Minted> {
     let now = realm.now();
-    let jti = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random::<16>()?);
+    let jti = new_jti()?;
     let made = authorise(realm, caller, now).and_then(|(user, key)| {
         let grant = grant(realm, &user, ask)?;
         let token = sign(realm, caller, &user, key.as_ref(), &grant, &jti, now)?;
@@ -99,6 +99,16 @@ pub fn mint(realm: &Realm, caller: &Caller, ask: &Ask) -> Result<Minted> {
         scopes: grant.scopes,
         expires_in: grant.ttl,
     })
+}
+
+/// A name that no other token has. None begins as an option does: it is a word of `token revoke --jti`.
+fn new_jti() -> Result<String> {
+    loop {
+        let jti = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random::<16>()?);
+        if !jti.starts_with('-') {
+            return Ok(jti);
+        }
+    }
 }
 
 /// Mints one token of crtauth, for a client that knows no other. It carries no audience and no scope. `protocol` is the

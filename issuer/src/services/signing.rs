@@ -161,19 +161,31 @@ pub fn retire(realm: &Realm, kid: &str, compromised: bool) -> Result<Option<Stri
 
 /// Makes a key of this algorithm and writes its private half; the caller puts the rest into the store.
 pub fn generate(dir: &Path, algorithm: SigningAlgorithm, now: u64) -> Result<SigningKey> {
-    match algorithm {
-        SigningAlgorithm::Hmac => {
-            let bytes = Zeroizing::new(random::<32>()?);
-            // Text, as the original made it, so that it can be pasted into a config file.
-            let text = Zeroizing::new(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
-            import_secret(dir, text.as_bytes(), now)
+    if algorithm == SigningAlgorithm::Hmac {
+        let bytes = Zeroizing::new(random::<32>()?);
+        // Text, as the original made it, so that it can be pasted into a config file.
+        let text = Zeroizing::new(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        return import_secret(dir, text.as_bytes(), now);
+    }
+    loop {
+        let (public, pem) = draw(algorithm)?;
+        // The id is a word of commands and a file's name; one in 64 would begin as an option does.
+        if !public.kid().starts_with('-') {
+            return write_private(dir, algorithm, &public, pem.as_bytes(), now);
         }
+    }
+}
+
+/// A new key of two halves, the private one as PKCS #8 in PEM.
+fn draw(algorithm: SigningAlgorithm) -> Result<(token::PublicKey, Zeroizing<String>)> {
+    let made = |e: &dyn std::fmt::Display| unusable("made", e);
+    match algorithm {
+        SigningAlgorithm::Hmac => Err(made(&"a shared secret has no public half")),
         SigningAlgorithm::EdDsa => {
             let seed = Zeroizing::new(random::<32>()?);
             let key = ed25519_dalek::SigningKey::from_bytes(&seed);
-            let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|e| unusable("made", &e))?;
             let public = token::Ed25519Signer::from_seed(&seed).public_key();
-            write_private(dir, algorithm, &public, pem.as_bytes(), now)
+            Ok((public, key.to_pkcs8_pem(LineEnding::LF).map_err(|e| made(&e))?))
         }
         SigningAlgorithm::Es256 => {
             let key = loop {
@@ -182,17 +194,13 @@ pub fn generate(dir: &Path, algorithm: SigningAlgorithm, now: u64) -> Result<Sig
                     break key;
                 }
             };
-            let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|e| unusable("made", &e))?;
-            let public = es256(&key)?.public_key();
-            write_private(dir, algorithm, &public, pem.as_bytes(), now)
+            Ok((es256(&key)?.public_key(), key.to_pkcs8_pem(LineEnding::LF).map_err(|e| made(&e))?))
         }
         SigningAlgorithm::Rs256 => {
-            let key = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|e| unusable("made", &e))?;
-            let der: Pkcs8V1Der<'_> = key.as_der().map_err(|e| unusable("made", &e))?;
-            let document = SecretDocument::try_from(der.as_ref()).map_err(|e| unusable("made", &e))?;
-            let pem = document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|e| unusable("made", &e))?;
-            let public = rsa_public(&key)?;
-            write_private(dir, algorithm, &public, pem.as_bytes(), now)
+            let key = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|e| made(&e))?;
+            let der: Pkcs8V1Der<'_> = key.as_der().map_err(|e| made(&e))?;
+            let document = SecretDocument::try_from(der.as_ref()).map_err(|e| made(&e))?;
+            Ok((rsa_public(&key)?, document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|e| made(&e))?))
         }
     }
 }
@@ -482,6 +490,16 @@ mod tests {
             clock.set(NOW + 10);
             assert!(active(&realm, algorithm).unwrap_err().message().contains("has expired"));
             clock.set(NOW);
+        }
+    }
+
+    /// `signing-key retire -0abc` reads as an option, and so does a file of that name.
+    #[test]
+    fn no_kid_begins_as_an_option_does() {
+        let (_parent, _clock, realm) = realm(KeysBy::File);
+        for _ in 0..500 {
+            let key = generate(&realm.dir, SigningAlgorithm::EdDsa, NOW).unwrap();
+            assert!(!key.kid.starts_with('-'), "{}", key.kid);
         }
     }
 

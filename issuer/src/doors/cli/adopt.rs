@@ -52,11 +52,8 @@ pub(super) fn run(context: &Context, args: Args) -> Result<u8> {
         &format!("move the home of {realm} to {} and adopt it", hosting::home_of(&realm).display()),
         args.yes,
     )?;
-    let convert = |account: &hosting::Account| {
-        let mut argv = context.argv.clone();
-        argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
-        hosting::as_account(account, &argv, None)
-    };
+    let convert =
+        |account: &hosting::Account| hosting::as_account(account, &context.argv_there(account, false), None);
     let (code, said) = hosting::take_over(&realm, &args.sshd_config, convert)?;
     notes(said);
     Ok(code)

@@ -193,8 +193,7 @@ fn account(
     keys: Option<Zeroizing<Vec<u8>>>,
 ) -> Result<u8> {
     let fill = |account: &hosting::Account| {
-        let mut argv = context.argv.clone();
-        argv.extend(["--realm-home".into(), account.home.clone().into_os_string(), "--file-on-stdin".into()]);
+        let argv = context.argv_there(account, true);
         let (theirs, mut ours) = std::io::pipe().map_err(|e| broken_pipe(&e))?;
         std::thread::scope(|scope| {
             scope.spawn(move || {

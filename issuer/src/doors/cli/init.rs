@@ -1,6 +1,5 @@
 //! `seamless init`: a Unix account that is a realm, or a directory that is one.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -72,11 +71,7 @@ fn account(context: &Context, realm: &RealmName, args: &Args) -> Result<u8> {
     let secret = args.secret_file.as_deref().map(|name| context.read_file(name, 64 * 1024)).transpose()?;
     let secret = secret.map(Zeroizing::new);
     let fill = |account: &hosting::Account| {
-        let mut argv: Vec<OsString> = context.argv.clone();
-        argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
-        if secret.is_some() {
-            argv.push("--file-on-stdin".into());
-        }
+        let argv = context.argv_there(account, secret.is_some());
         hosting::as_account(account, &argv, Some(secret.as_deref().map_or(&[], Vec::as_slice)))
     };
     let shared = secret.as_deref().map(Vec::as_slice);

@@ -139,7 +139,9 @@ enum TokenCommand {
 
 impl JustToken {
     fn parse(argv: &[OsString]) -> Option<Cli> {
-        if argv.get(1).is_none_or(|word| word != "token") {
+        // As the realm's account, its home stands in front.
+        let at = if argv.get(1).is_some_and(|word| word == "--realm-home") { 3 } else { 1 };
+        if argv.get(at).is_none_or(|word| word != "token") {
             return None;
         }
         let Self { target, json, command: TokenCommand::Token(args) } = Self::try_parse_from(argv).ok()?;

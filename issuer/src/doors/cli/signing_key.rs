@@ -39,8 +39,11 @@ retires the one before, which stays published until its last token has lapsed. V
     /// Take a key out of use
     Retire {
         /// The realm, and the key's id
-        #[arg(value_name = "[REALM] KID", num_args = 1..=2, required = true)]
-        words: Vec<String>,
+        // Ids that were made before begin with `-` now and then. A list of words would take options for words, too.
+        #[arg(value_name = "[REALM] KID", allow_hyphen_values = true)]
+        first: String,
+        #[arg(hide = true, allow_hyphen_values = true)]
+        second: Option<String>,
         /// Withdraw it at once and revoke all that it signed
         #[arg(long)]
         compromised: bool,
@@ -56,7 +59,10 @@ pub(super) fn run(context: &Context, command: Command) -> Result<u8> {
         Command::Rotate { realm, algorithm, now, expires } => {
             rotate(context, realm.as_deref(), algorithm, now, expires.as_deref())
         }
-        Command::Retire { words, compromised, yes } => retire(context, &words, compromised, yes),
+        Command::Retire { first, second, compromised, yes } => {
+            let words: Vec<_> = std::iter::once(first).chain(second).collect();
+            retire(context, &words, compromised, yes)
+        }
     }
 }
 

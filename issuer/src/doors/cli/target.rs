@@ -3,6 +3,7 @@
 //! As root nothing inside a realm is opened: whoever runs code as the realm's account could have put a link there.
 //! The call is run again as that account instead, with the files that only the caller can read on its stdin.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::config;
@@ -93,11 +94,7 @@ impl Context {
     /// The exit code of this call run as the realm's account, where that is not who we are.
     pub(super) fn elsewhere(&self, place: &Place, file: Option<&[u8]>) -> Result<Option<u8>> {
         let Some(account) = self.account_to_become(place) else { return Ok(None) };
-        let mut argv = self.argv.clone();
-        argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
-        if file.is_some() {
-            argv.push("--file-on-stdin".into());
-        }
+        let argv = self.argv_there(&account, file.is_some());
         hosting::as_account(&account, &argv, file).map(Some)
     }
 
@@ -110,20 +107,24 @@ impl Context {
         line: Option<hosting::EachLine<'_>>,
     ) -> Result<Option<u8>> {
         let Some(account) = self.account_to_become(place) else { return Ok(None) };
-        let mut argv = self.argv.clone();
-        argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
-        if file.is_some() {
-            argv.push("--file-on-stdin".into());
-        }
+        let argv = self.argv_there(&account, file.is_some());
         hosting::as_account_with(&account, &argv, file, line).map(Some)
     }
 
     /// Replaces this process by the same call as the realm's account, where that is not who we are.
     pub(super) fn become_account(&self, place: &Place) -> Result<()> {
         let Some(account) = self.account_to_become(place) else { return Ok(()) };
-        let mut argv = self.argv.clone();
-        argv.extend(["--realm-home".into(), account.home.clone().into_os_string()]);
-        Err(hosting::become_account(&account, &argv))
+        Err(hosting::become_account(&account, &self.argv_there(&account, false)))
+    }
+
+    /// The words of this call for the realm's account. What is added stands first: the caller may have said `--`.
+    pub(super) fn argv_there(&self, account: &Account, file_on_stdin: bool) -> Vec<OsString> {
+        let mut argv = vec!["--realm-home".into(), account.home.clone().into_os_string()];
+        if file_on_stdin {
+            argv.push("--file-on-stdin".into());
+        }
+        argv.extend_from_slice(&self.argv);
+        argv
     }
 
     /// Whether this call is to be run again as another account.

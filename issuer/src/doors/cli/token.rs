@@ -74,7 +74,7 @@ struct Revoke {
 #[group(required = true, multiple = false)]
 struct Selector {
     /// One token, by its jti (`seamless token inspect` shows it)
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     jti: Option<String>,
     /// All of a user, issued up to now
     #[arg(long, short)]
@@ -83,7 +83,7 @@ struct Selector {
     #[arg(long, value_name = "SHA256:…")]
     key: Option<String>,
     /// All that this signing key signed
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     kid: Option<String>,
 }
 
