@@ -10,10 +10,10 @@ use crate::origin::Url;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Destination {
-    /// A realm behind an ssh server: `corp@login.example.com`, `ssh://corp@login.example.com:2222`.
+    /// A realm behind an ssh server: `corp@login.example.com`, `ssh://corp@login.example.com:2222`, `ssh://login`.
     Ssh {
-        /// The realm.
-        user: String,
+        /// The realm. Absent: what ssh's configuration says of the host.
+        user: Option<String>,
         /// A host, or a name of `~/.ssh/config`.
         host: String,
         /// Absent: what ssh's configuration says.
@@ -46,7 +46,12 @@ impl FromStr for Destination {
             Some(rest) => (true, rest.trim_end_matches('/')),
             None => (false, text),
         };
-        let (user, host) = rest.rsplit_once('@').ok_or_else(wrong)?;
+        let (user, host) = match rest.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            // Without the scheme it may as well be a web site's name.
+            None if is_url => (None, rest),
+            None => return Err(wrong()),
+        };
         let (host, port) = match host.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') && (is_url || !host.contains(':')) => {
                 (host, Some(port.parse().map_err(|_| wrong())?))
@@ -60,23 +65,26 @@ impl FromStr for Destination {
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
         };
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        if !good(user, b"-._") || !good(host, b"-._:%") {
+        if !user.is_none_or(|user| good(user, b"-._")) || !good(host, b"-._:%") {
             return Err(wrong());
         }
-        Ok(Self::Ssh { user: user.to_owned(), host: host.to_owned(), port })
+        Ok(Self::Ssh { user: user.map(str::to_owned), host: host.to_owned(), port })
     }
 }
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http { url } => f.write_str(url),
-            Self::Ssh { user, host, port: None } => write!(f, "{user}@{host}"),
-            Self::Ssh { user, host, port: Some(port) } if host.contains(':') => {
-                write!(f, "ssh://{user}@[{host}]:{port}")
-            }
-            Self::Ssh { user, host, port: Some(port) } => write!(f, "ssh://{user}@{host}:{port}"),
+        let (user, host, port) = match self {
+            Self::Http { url } => return f.write_str(url),
+            Self::Ssh { user: Some(user), host, port: None } => return write!(f, "{user}@{host}"),
+            Self::Ssh { user, host, port } => (user, host, port),
+        };
+        f.write_str("ssh://")?;
+        if let Some(user) = user {
+            write!(f, "{user}@")?;
         }
+        if host.contains(':') { write!(f, "[{host}]") } else { f.write_str(host) }?;
+        port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 
@@ -92,6 +100,8 @@ mod tests {
             ("corp@h:2222", "ssh://corp@h:2222"),
             ("corp@::1", "corp@::1"),
             ("ssh://corp@[::1]:2222/", "ssh://corp@[::1]:2222"),
+            ("ssh://login", "ssh://login"),
+            ("ssh://[::1]:22", "ssh://[::1]:22"),
             ("https://Login.example.com/", "https://login.example.com"),
             ("http://127.0.0.1:8080/corp", "http://127.0.0.1:8080/corp"),
         ] {
@@ -113,6 +123,11 @@ mod tests {
             "@h",
             "corp@h\n",
             "ssh://corp@h:x",
+            "ssh://",
+            "ssh://@h",
+            "ssh://-oProxyCommand=x",
+            "ssh://-v",
+            "ssh://h;id",
             "http://login.example.com",
             "http://localhost.example.com",
             "ftp://h",

@@ -9,8 +9,16 @@ use crate::{Destination, Options, Token, Wish};
 /// Logs in and fetches a token. Nothing is kept.
 pub fn fetch(destination: &Destination, wish: &Wish, options: &Options) -> Result<Token> {
     match destination {
-        Destination::Ssh { user, host, port } => ssh::fetch(user, host, *port, wish, options),
+        Destination::Ssh { user, host, port } => ssh::fetch(user.as_deref(), host, *port, wish, options),
         Destination::Http { url } => http::fetch(url, wish, options),
+    }
+}
+
+/// Whether this could be asked for there: what can't be is an error before anybody is asked.
+pub fn check(destination: &Destination, wish: &Wish) -> Result<()> {
+    match destination {
+        Destination::Ssh { .. } => ssh::words(wish).map(drop),
+        Destination::Http { .. } => Ok(()),
     }
 }
 

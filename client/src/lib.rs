@@ -15,6 +15,6 @@ mod token;
 pub use cache::Cache;
 pub use destination::Destination;
 pub use error::{Error, Kind, Result};
-pub use fetch::fetch;
+pub use fetch::{check, fetch};
 pub use options::{Options, Wish};
 pub use token::Token;

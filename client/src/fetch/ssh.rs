@@ -1,7 +1,8 @@
 //! Over ssh, by OpenSSH's own client: its configuration, agent, jump hosts and known hosts apply.
 
 use std::io::Read;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
@@ -16,7 +17,7 @@ const MOST: u64 = 64 * 1024;
 const TYPING: Duration = Duration::from_secs(120);
 
 pub(super) fn fetch(
-    user: &str,
+    user: Option<&str>,
     host: &str,
     port: Option<u16>,
     wish: &Wish,
@@ -41,7 +42,8 @@ pub(super) fn fetch(
         command.args(["-o", "BatchMode=yes"]);
     }
     // The names can't begin with a hyphen either.
-    command.arg("--").arg(format!("{user}@{host}")).args(&words);
+    let destination = user.map_or_else(|| host.to_owned(), |user| format!("{user}@{host}"));
+    command.arg("--").arg(&destination).args(&words);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().map_err(|e| {
         Error::new(Kind::Internal, format!("can't run ssh: {e}")).hint("install openssh-client")
@@ -52,7 +54,7 @@ pub(super) fn fetch(
     let mut output = wait(child, deadline)?;
     let stdout = Zeroizing::new(std::mem::take(&mut output.stdout));
     if !output.status.success() {
-        return Err(refused(&output, &format!("{user}@{host}")));
+        return Err(refused(&output, &destination));
     }
     let text = std::str::from_utf8(&stdout)
         .map_err(|_| Error::new(Kind::Server, "what ssh printed is no token"))?
@@ -66,7 +68,7 @@ pub(super) fn fetch(
 }
 
 /// The remote words. They are joined by spaces on the way and split at them there, so none may have one.
-fn words(wish: &Wish) -> Result<Vec<String>> {
+pub(super) fn words(wish: &Wish) -> Result<Vec<String>> {
     let mut words = vec!["token".to_owned(), "--json".to_owned()];
     let mut put = |option: &str, value: &str| {
         if value.is_empty() || value.starts_with('-') || !value.bytes().all(|b| b.is_ascii_graphic()) {
@@ -86,16 +88,31 @@ fn words(wish: &Wish) -> Result<Vec<String>> {
     Ok(words)
 }
 
-fn wait(mut child: Child, deadline: Instant) -> Result<Output> {
-    fn drain(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+/// How ssh ended, and what it printed by then.
+struct Ended {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    /// Of a failure only.
+    stderr: Vec<u8>,
+}
+
+fn wait(mut child: Child, deadline: Instant) -> Result<Ended> {
+    fn drain(from: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+        let (ours, theirs) = mpsc::channel();
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
             if let Some(from) = from {
                 let _ = from.take(MOST).read_to_end(&mut bytes);
             }
-            bytes
-        })
+            let _ = ours.send(bytes);
+        });
+        theirs
     }
+    // A connection that ssh leaves behind to be shared (ControlPersist) may hold on to the pipes: they end in time as well.
+    let read = |pipe: &Receiver<Vec<u8>>| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        pipe.recv_timeout(left).map_err(|_| Error::new(Kind::Network, "ssh: no answer in time"))
+    };
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let failed = |e: std::io::Error| Error::new(Kind::Internal, format!("can't wait for ssh: {e}"));
     let status = loop {
@@ -109,15 +126,12 @@ fn wait(mut child: Child, deadline: Instant) -> Result<Output> {
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    Ok(Output {
-        status,
-        stdout: stdout.join().unwrap_or_default(),
-        stderr: stderr.join().unwrap_or_default(),
-    })
+    let stderr = if status.success() { Vec::new() } else { read(&stderr)? };
+    Ok(Ended { status, stdout: read(&stdout)?, stderr })
 }
 
 /// In the server's own words where it has some, else in ssh's.
-fn refused(output: &Output, destination: &str) -> Error {
+fn refused(output: &Ended, destination: &str) -> Error {
     let said = String::from_utf8_lossy(&output.stderr);
     let line = |word: &str| {
         said.lines().find_map(|line| line.trim().strip_prefix("seamless: ")?.strip_prefix(word).map(shorten))
