@@ -14,9 +14,10 @@ pub(crate) fn rejection(py: Python<'_>, rejection: Rejection) -> PyErr {
     raise(py, "Rejection", arguments)
 }
 
-/// A log-in that failed; a bad word of the caller's is a `ValueError`.
+/// A log-in that failed; a bad word of the caller's is a `ValueError`, unless it was the other side that didn't know it.
 pub(crate) fn log_in(py: Python<'_>, error: &client::Error) -> PyErr {
     let kind = match error.kind {
+        client::Kind::Usage if error.exit_status.is_some() => "refused",
         client::Kind::Usage => return PyValueError::new_err(error.message.clone()),
         client::Kind::Refused => "refused",
         client::Kind::NoAgent => "no_agent",

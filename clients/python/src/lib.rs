@@ -30,7 +30,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<identity::Identity>()?;
     module.add_class::<signer::Signer>()?;
     module.add_class::<login::Token>()?;
-    module.add_function(wrap_pyfunction!(login::fetch_token, module)?)?;
+    module.add_class::<login::LogIn>()?;
     module.add_function(wrap_pyfunction!(request::without_ours, module)?)?;
     module.add_function(wrap_pyfunction!(forks, module)?)
 }

@@ -1,13 +1,14 @@
 //! A token for a user: over ssh by OpenSSH's own client, or over HTTP with ssh-agent.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use client::{Destination, Options, Wish};
 use pyo3::prelude::*;
 
-use crate::arguments::names;
-use crate::errors;
+use crate::arguments::{names, seconds};
+use crate::errors::{self, value};
 
 /// A token that was fetched, and what is known of it.
 #[pyclass(frozen, get_all, module = "seamless")]
@@ -29,38 +30,84 @@ impl Token {
     }
 }
 
-/// Logs in. Other threads of Python go on meanwhile.
-#[pyfunction]
-#[pyo3(signature = (ssh, *, audience = None, scope = None, format = None, ttl = None, user = None, identity = None, timeout = 20.0, interactive = false))]
-#[allow(clippy::too_many_arguments)] // Python's keywords.
-pub(crate) fn fetch_token(
-    py: Python<'_>,
-    ssh: &str,
-    audience: Option<&Bound<'_, PyAny>>,
-    scope: Option<&Bound<'_, PyAny>>,
-    format: Option<String>,
-    ttl: Option<u64>,
-    user: Option<String>,
-    identity: Option<PathBuf>,
-    timeout: f64,
-    interactive: bool,
-) -> PyResult<Token> {
-    let destination: Destination = ssh.parse().map_err(|error| errors::log_in(py, &error))?;
-    let timeout = Duration::try_from_secs_f64(timeout)
-        .ok()
-        .filter(|timeout| (1..=3600).contains(&timeout.as_secs()))
-        .ok_or_else(|| errors::value("timeout", "is 1 to 3600 seconds"))?;
-    let wish = Wish { audiences: names("audience", audience)?, scopes: names("scope", scope)?, format, ttl };
-    let options = Options { user, identity, timeout, interactive, ..Options::default() };
-    let fetched = py.detach(|| client::fetch(&destination, &wish, &options));
-    let token = fetched.map_err(|error| errors::log_in(py, &error))?;
-    let seen = token::inspect(token.access_token.as_bytes()).ok();
-    Ok(Token {
-        authorization: token.authorization().to_string(),
-        access_token: token.access_token.to_string(),
-        token_type: token.token_type,
-        issued_at: seen.and_then(|seen| seen.issued_at),
-        expires_at: token.expires_at,
-        subject: token.subject,
-    })
+/// One log-in: where, for what, and how. Words that make no sense are errors here, before anybody is asked.
+#[pyclass(frozen, module = "seamless")]
+pub(crate) struct LogIn {
+    destination: Destination,
+    wish: Wish,
+    options: Options,
+    interactive: Option<bool>,
+}
+
+#[pymethods]
+impl LogIn {
+    #[new]
+    #[pyo3(signature = (ssh, *, audience = None, scope = None, format = None, ttl = None, user = None, identity = None, timeout = 20.0, interactive = None))]
+    #[allow(clippy::too_many_arguments)] // Python's keywords.
+    fn new(
+        ssh: &str,
+        audience: Option<&Bound<'_, PyAny>>,
+        scope: Option<&Bound<'_, PyAny>>,
+        format: Option<String>,
+        ttl: Option<&Bound<'_, PyAny>>,
+        user: Option<String>,
+        identity: Option<PathBuf>,
+        timeout: f64,
+        interactive: Option<bool>,
+    ) -> PyResult<Self> {
+        // As the original's: a name of ssh's configuration, whose user is there.
+        let alias = !ssh.contains(['@', '/']);
+        let destination = if alias { format!("ssh://{ssh}").parse() } else { ssh.parse() };
+        let destination: Destination = destination.map_err(|error| unusable("ssh", &error))?;
+        if user.is_some() && matches!(destination, Destination::Ssh { .. }) {
+            return Err(value("user", "goes with an https address: over ssh, the key says who one is"));
+        }
+        if format.as_deref().is_some_and(|format| !["jwt", "seamless"].contains(&format)) {
+            return Err(value("format", "is jwt or seamless"));
+        }
+        let wish = Wish {
+            audiences: names("audience", audience)?,
+            scopes: names("scope", scope)?,
+            format,
+            ttl: ttl.map(|ttl| seconds::<NonZeroU64>("ttl", ttl, "1 or more")).transpose()?.map(u64::from),
+        };
+        for (argument, part) in [
+            ("audience", Wish { audiences: wish.audiences.clone(), ..Wish::default() }),
+            ("scope", Wish { scopes: wish.scopes.clone(), ..Wish::default() }),
+        ] {
+            client::check(&destination, &part).map_err(|error| unusable(argument, &error))?;
+        }
+        let timeout = Duration::try_from_secs_f64(timeout)
+            .ok()
+            .filter(|timeout| (1..=3600).contains(&timeout.as_secs()))
+            .ok_or_else(|| value("timeout", "is 1 to 3600 seconds"))?;
+        let options = Options { user, identity, timeout, ..Options::default() };
+        Ok(Self { destination, wish, options, interactive })
+    }
+
+    /// Logs in. Other threads of Python go on meanwhile.
+    #[pyo3(signature = (at_terminal, /))]
+    fn fetch(&self, py: Python<'_>, at_terminal: bool) -> PyResult<Token> {
+        let interactive = self.interactive.unwrap_or(at_terminal);
+        let options = Options { interactive, ..self.options.clone() };
+        let fetched = py.detach(|| client::fetch(&self.destination, &self.wish, &options));
+        let token = fetched.map_err(|error| errors::log_in(py, &error))?;
+        let seen = token::inspect(token.access_token.as_bytes()).ok();
+        Ok(Token {
+            authorization: token.authorization().to_string(),
+            access_token: token.access_token.to_string(),
+            token_type: token.token_type,
+            issued_at: seen.and_then(|seen| seen.issued_at),
+            expires_at: token.expires_at,
+            subject: token.subject,
+        })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("LogIn('{}')", self.destination)
+    }
+}
+
+fn unusable(argument: &str, error: &client::Error) -> PyErr {
+    value(argument, &error.message)
 }

@@ -83,7 +83,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with _running(command, environment, home / "serve.log") as banner:
         config = home / "ssh_config"
         config.write_text(
-            f"Host login login2\n  HostName 127.0.0.1\n  Port {ssh_port}\n  IdentityFile {key}\n  IdentitiesOnly yes\n"
+            "Host as-demo\n  User demo\n"
+            f"Host login as-demo\n  HostName 127.0.0.1\n  Port {ssh_port}\n  IdentityFile {key}\n  IdentitiesOnly yes\n"
             f"  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n"
         )
         # OpenSSH takes a home from the account and not from the environment.

@@ -11,10 +11,24 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 SITE = '''
-import os, sys
+import asyncio, os, sys
 import django
 from django.conf import settings
 from conftest import SECRET
+
+def reads_headers(get_response):
+    """A middleware of somebody else's, in front: Django keeps what it has once computed of headers."""
+    def read(request):
+        assert request.headers is not None
+        return get_response(request)
+
+    async def read_later(request):
+        assert request.headers is not None
+        return await get_response(request)
+
+    return read_later if asyncio.iscoroutinefunction(get_response) else read
+
+reads_headers.sync_capable = reads_headers.async_capable = True
 
 options = {"secret": SECRET, "realm": "corp", **eval(os.environ.get("SEAMLESS_TEST", "{}"))}
 settings.configure(
@@ -23,6 +37,7 @@ settings.configure(
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
     AUTHENTICATION_BACKENDS=["seamless.django.SeamlessBackend", "django.contrib.auth.backends.ModelBackend"],
     MIDDLEWARE=[
+        __name__ + ".reads_headers",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -40,6 +55,8 @@ from django.urls import path
 
 def seen(request, user):
     headers = [value for name, value in request.headers.items() if name.lower().startswith("x-seamless-user")]
+    raw = [value.decode() for name, value in getattr(request, "scope", {}).get("headers", ()) if name.startswith(b"x-seamless")]
+    headers += [value for value in raw if value != user.get_username()]
     return HttpResponse(repr((user.get_username(), request.seamless and request.seamless.subject, headers)))
 
 def who(request):
@@ -178,6 +195,15 @@ def test_it_serves(port: int) -> None:
     for path in ("/", "/later"):
         assert ask(port, [token, ("X-Seamless-User", "root")], path)[3] == "('ada', 'ada', ['ada'])"
         assert ask(port, [], path)[0] == 401
+
+
+@pytest.mark.parametrize("port", ["gunicorn-rules", "uvicorn-rules"], indirect=True)
+def test_where_no_token_is_needed_nobody_names_themselves(port: int) -> None:
+    """Attack: a path that is open to all, and a client that says who it is."""
+    from test_wsgi import ask
+
+    for path in ("/", "/later"):
+        assert ask(port, [("X-Seamless-User", "root")], path)[3] == "('', None, [])"
 
 
 @pytest.mark.parametrize("port", ["gunicorn-rules", "uvicorn-rules"], indirect=True)

@@ -17,6 +17,8 @@ import pytest
 
 import seamless
 from seamless import _login
+from seamless.httpx import SeamlessAuth as HttpxAuth
+from seamless.requests import SeamlessAuth as RequestsAuth
 
 
 def verifier(realm: Any, **more: Any) -> seamless.Verifier:
@@ -66,12 +68,32 @@ def test_a_server_that_never_answers_is_given_up(realm: Any, tmp_path: Path, mon
 
 @pytest.mark.parametrize(
     "destination",
-    ["corp@h; touch evil", "corp@$(touch evil)", "corp@-oProxyCommand=touch evil", "-oProxyCommand=x@h", "corp@h\ntouch evil", "host", ""],
+    [
+        "corp@h; touch evil",
+        "corp@$(touch evil)",
+        "corp@-oProxyCommand=touch evil",
+        "-oProxyCommand=x@h",
+        "corp@h\ntouch evil",
+        "h; touch evil",
+        "$(touch evil)",
+        "-oProxyCommand=x",
+        "-v",
+        "h x",
+        "h/x",
+        "",
+    ],
 )
 def test_a_host_name_runs_no_command(realm: Any, calls: Callable[[], List[str]], destination: str) -> None:
-    with pytest.raises(ValueError):
-        seamless.get_token(destination)
+    for ask in (seamless.get_token, seamless.TokenSource, RequestsAuth, HttpxAuth):
+        with pytest.raises(ValueError, match="^ssh: "):
+            ask(destination)
     assert calls() == []
+
+
+def test_a_host_of_sshs_configuration_has_its_user_there(realm: Any, calls: Callable[[], List[str]]) -> None:
+    assert verifier(realm).verify(seamless.get_token("as-demo")).subject == realm.user
+    assert verifier(realm).verify(seamless.get_token("ssh://as-demo")).subject == realm.user
+    assert [call.split(" -- ")[1].split()[0] for call in calls()] == ["as-demo", "as-demo"]
 
 
 @pytest.mark.parametrize(
@@ -79,19 +101,66 @@ def test_a_host_name_runs_no_command(realm: Any, calls: Callable[[], List[str]],
     [
         ({"audience": 5}, TypeError),
         ({"audience": ["a", ""]}, ValueError),
+        ({"audience": "a b"}, ValueError),
         ({"scope": "a b"}, ValueError),
         ({"scope": "-x"}, ValueError),
+        ({"format": "md5"}, ValueError),
+        ({"format": 5}, TypeError),
         ({"timeout": 0}, ValueError),
+        ({"timeout": "1"}, TypeError),
         ({"timeout": float("nan")}, ValueError),
-        ({"ttl": -1}, (ValueError, OverflowError)),
+        ({"ttl": -1}, ValueError),
+        ({"ttl": 0}, ValueError),
+        ({"ttl": "60"}, TypeError),
+        ({"ttl": True}, TypeError),
+        ({"user": "ada"}, ValueError),
+        ({"identity": 5}, TypeError),
+        ({"interactive": "no"}, TypeError),
+        ({"colour": "red"}, TypeError),
     ],
 )
-def test_wrong_words_are_errors_before_anybody_is_asked(
+def test_wrong_words_are_errors_at_construction(
     realm: Any, calls: Callable[[], List[str]], words: Any, error: Any
 ) -> None:
-    with pytest.raises(error):
-        seamless.get_token(realm.login, **words)
+    for ask in (seamless.get_token, seamless.fetch_token, seamless.TokenSource, RequestsAuth, HttpxAuth):
+        with pytest.raises(error, match=next(iter(words))):
+            ask(realm.login, **words)
+    for ask in (seamless.get_token, seamless.TokenSource, RequestsAuth, HttpxAuth):
+        with pytest.raises(TypeError, match="ssh|realm"):
+            ask(5)
     assert calls() == []
+
+
+def test_what_a_server_does_not_understand_is_no_error_of_the_program(
+    realm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho 'token: no such option: --json' >&2\nexit 2\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(seamless.AuthenticationError, match="no such option: --json") as failed:
+        seamless.get_token(realm.login)
+    assert (failed.value.exit_status, failed.value.kind) == (2, "refused")
+
+
+@pytest.mark.parametrize("pipe", ["1", "2"])
+def test_what_ssh_leaves_behind_is_not_waited_for(
+    realm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pipe: str
+) -> None:
+    """A connection to be shared (ControlPersist) may keep a pipe open for hours."""
+    ssh, closed = tmp_path / "ssh", "2" if pipe == "1" else "1"
+    ssh.write_text(f"#!/bin/sh\nsleep 60 {closed}>/dev/null &\necho $! > {tmp_path}/left\necho ada.ZVPxAA.x\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    began = time.monotonic()
+    if pipe == "2":
+        assert seamless.get_token(realm.login) == "ada.ZVPxAA.x"
+    else:
+        # More may come: nobody can tell.
+        with pytest.raises(seamless.AuthenticationError, match="no answer in time"):
+            seamless.get_token(realm.login, timeout=1, interactive=False)
+    assert time.monotonic() - began < 15
+    os.kill(int((tmp_path / "left").read_text()), 9)
 
 
 def test_many_threads_fetch_once_and_each_server_has_a_token_of_its_own(

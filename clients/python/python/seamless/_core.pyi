@@ -178,15 +178,22 @@ class Verifier:
     def set_revocations(self, revocations: _Json) -> None:
         """Puts a new list in the place of the one before."""
 
-def fetch_token(
-    ssh: str,
-    *,
-    audience: _Names = None,
-    scope: _Names = None,
-    format: Optional[str] = None,
-    ttl: Optional[int] = None,
-    user: Optional[str] = None,
-    identity: Union[str, "PathLike[str]", None] = None,
-    timeout: float = 20.0,
-    interactive: bool = False,
-) -> Token: ...
+@final
+class LogIn:
+    """One log-in: where, for what, and how. Words that make no sense are errors here, before anybody is asked."""
+
+    def __new__(
+        cls,
+        ssh: str,
+        *,
+        audience: _Names = None,
+        scope: _Names = None,
+        format: Optional[str] = None,
+        ttl: Optional[int] = None,
+        user: Optional[str] = None,
+        identity: Union[str, "PathLike[str]", None] = None,
+        timeout: float = 20.0,
+        interactive: Optional[bool] = None,
+    ) -> LogIn: ...
+    def fetch(self, at_terminal: bool, /) -> Token:
+        """Logs in. Other threads go on meanwhile."""

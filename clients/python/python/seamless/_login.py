@@ -36,8 +36,9 @@ def get_token(
 ) -> str:
     """Fetches a token: ``seamless.get_token("corp@login.example.com")``.
 
-    ``ssh`` is a realm behind an ssh server (``corp@host``, ``ssh://corp@host:2222``), asked by OpenSSH's own client, whose
-    configuration applies, or a server that is asked over HTTP with the keys of ssh-agent (``https://login.example.com``).
+    ``ssh`` is a realm behind an ssh server (``corp@host``, ``ssh://corp@host:2222``, or a ``Host`` of ``~/.ssh/config`` that
+    has its ``User`` there), asked by OpenSSH's own client, whose configuration applies; or a server that is asked over HTTP
+    with the keys of ssh-agent (``https://login.example.com``).
 
     ``audience``, ``scope``, ``format`` (``jwt`` or ``seamless``) and ``ttl`` (seconds) are asked of the realm, which
     decides what is left out. ``user`` is one's name there, over HTTP. ``identity`` is a key file. ``timeout`` is in
@@ -71,7 +72,7 @@ def fetch_token(
     interactive: Optional[bool] = None,
 ) -> Token:
     """`get_token`, with what is known of the token."""
-    return _core.fetch_token(
+    log_in = _core.LogIn(
         ssh,
         audience=audience,
         scope=scope,
@@ -80,8 +81,9 @@ def fetch_token(
         user=user,
         identity=identity,
         timeout=timeout,
-        interactive=_at_terminal() if interactive is None else interactive,
+        interactive=interactive,
     )
+    return log_in.fetch(_at_terminal())
 
 
 class TokenSource:
@@ -102,10 +104,8 @@ class TokenSource:
         timeout: float = 20.0,
         interactive: Optional[bool] = None,
     ) -> None:
-        if not isinstance(ssh, str):
-            raise TypeError("ssh: is text, such as corp@login.example.com")
         self._ssh = ssh
-        self._fetch: Callable[[], Token] = lambda: fetch_token(
+        log_in = _core.LogIn(
             ssh,
             audience=audience,
             scope=scope,
@@ -116,6 +116,7 @@ class TokenSource:
             timeout=timeout,
             interactive=interactive,
         )
+        self._fetch: Callable[[], Token] = lambda: log_in.fetch(_at_terminal())
         self._warned = False
         self._begin()
 

@@ -26,7 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
 from ._answer import body, headers
-from ._core import Identity, Verifier
+from ._core import Identity, Verifier, without_ours
 from ._errors import Rejection
 
 __all__ = ["SeamlessBackend", "SeamlessMiddleware"]
@@ -77,8 +77,6 @@ class SeamlessMiddleware:
             return self._refuse(rejection)
         if identity is None:
             return None
-        # Both were computed from META as the client had it.
-        request.__dict__.pop("headers", None)
         user = authenticate(request, seamless=identity)
         if user is None:
             # A real token, of nobody whom this site knows.
@@ -101,6 +99,10 @@ class SeamlessMiddleware:
             return self.verifier.check_wsgi(request.META)
         finally:
             request.META.update(paths)
+            # Both hold what the client said: computed from META before, and what an ASGI server handed in.
+            request.__dict__.pop("headers", None)
+            if hasattr(request, "scope"):
+                request.scope = {**request.scope, "headers": without_ours(request.scope["headers"])}
 
     def _refuse(self, rejection: Rejection) -> HttpResponse:
         response = HttpResponse(body(rejection), status=rejection.status)
