@@ -8,13 +8,18 @@ pub(crate) fn decode<'o>(text: &[u8], out: &'o mut [u8]) -> Option<&'o mut [u8]>
     if !is_canonical(text) {
         return None;
     }
-    let value = |byte: &u8| u32::from(VALUES[usize::from(*byte)]);
-    for (four, three) in text.chunks(4).zip(out.chunks_mut(3)) {
-        // A last group of two or three characters stands for one or two bytes: the front ones.
-        let bits = four.iter().zip([18, 12, 6, 0]).fold(0, |bits, (byte, shift)| bits | value(byte) << shift);
-        let [_, bytes @ ..] = bits.to_be_bytes();
-        three.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
-    }
+    let value = |byte: u8| u32::from(VALUES[usize::from(byte)]);
+    let decode = |[a, b, c, d]: [u8; 4]| {
+        let [_, bytes @ ..] = (value(a) << 18 | value(b) << 12 | value(c) << 6 | value(d)).to_be_bytes();
+        bytes
+    };
+    let (fours, tail) = text.as_chunks();
+    let (threes, end) = out.as_chunks_mut();
+    threes.iter_mut().zip(fours).for_each(|(three, four)| *three = decode(*four));
+    // A last group of two or three characters stands for one or two bytes: the front ones.
+    let mut last = [b'A'; 4];
+    last.iter_mut().zip(tail).for_each(|(place, byte)| *place = *byte);
+    end.iter_mut().zip(decode(last)).for_each(|(place, byte)| *place = byte);
     Some(out)
 }
 

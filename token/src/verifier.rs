@@ -303,19 +303,16 @@ impl Verifier {
         if token.len() > MAX_TOKEN_LENGTH {
             return Err(Code::TooLarge.into());
         }
-        match Format::of(token) {
-            Format::Seamless => {
-                let identity = self.seamless(token, now)?;
-                self.demand(&identity, wanted, false)?;
-                Ok(identity)
-            }
-            Format::Jwt => self.jwt(token, wanted, now, scratch, memory),
-            Format::Chap => {
-                let identity = self.chap(token, now, scratch)?;
-                self.demand(&identity, wanted, false)?;
-                Ok(identity)
-            }
+        let verdict = match Format::of(token) {
+            Format::Seamless => self.seamless(token, now),
+            Format::Jwt => return self.jwt(token, wanted, now, scratch, memory),
+            Format::Chap => self.chap(token, now, scratch),
+        };
+        // Returned as it lies: an identity is too large to be moved for nothing.
+        if let Ok(identity) = &verdict {
+            self.demand(identity, wanted, false)?;
         }
+        verdict
     }
 
     #[cfg(feature = "hmac")]
@@ -396,10 +393,9 @@ impl Verifier {
         if self.revocations.revokes(identity) {
             return Err(Code::Revoked.into());
         }
-        let scopes = |names: Names<'_>| names.iter().all(|name| identity.scopes.contains(name));
-        let allowed = scopes(Names::Owned(&self.scopes))
-            && scopes(wanted.scopes)
-            && wanted.amr.iter().all(|name| identity.amr.contains(name));
+        let allowed = Names::Owned(&self.scopes).all(|name| identity.scopes.contains(name))
+            && wanted.scopes.all(|name| identity.scopes.contains(name))
+            && wanted.amr.all(|name| identity.amr.contains(name));
         if allowed { Ok(()) } else { Err(Code::MissingScope.into()) }
     }
 
@@ -434,17 +430,23 @@ enum Names<'d> {
     Borrowed(&'d [&'d str]),
 }
 
-impl<'d> Names<'d> {
-    fn iter(&self) -> impl Iterator<Item = &'d str> + use<'d> {
-        let (owned, borrowed) = match *self {
-            Self::Owned(names) => (names, &[][..]),
-            Self::Borrowed(names) => (&[][..], names),
-        };
-        owned.iter().map(String::as_str).chain(borrowed.iter().copied())
+impl Names<'_> {
+    fn any(&self, is: impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Owned(names) => names.iter().any(|name| is(name)),
+            Self::Borrowed(names) => names.iter().any(|name| is(name)),
+        }
     }
 
-    fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+    fn all(&self, are: impl Fn(&str) -> bool) -> bool {
+        !self.any(|name| !are(name))
+    }
+
+    const fn is_empty(&self) -> bool {
+        match self {
+            Self::Owned(names) => names.is_empty(),
+            Self::Borrowed(names) => names.is_empty(),
+        }
     }
 }
 
@@ -460,7 +462,7 @@ type Memory<'m> = Option<&'m mut Seen>;
 type Memory<'m> = Option<&'m ()>;
 
 fn one_of(audiences: &Items<'_>, wanted: &Names<'_>) -> Result<(), Rejection> {
-    if wanted.iter().any(|name| audiences.contains(name)) { Ok(()) } else { Err(Code::WrongAudience.into()) }
+    if wanted.any(|name| audiences.contains(name)) { Ok(()) } else { Err(Code::WrongAudience.into()) }
 }
 
 fn next_state() -> usize {

@@ -33,12 +33,9 @@ struct More {
 impl From<token::Identity<'_>> for Identity {
     fn from(identity: token::Identity<'_>) -> Self {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        let plain = identity.issuer().is_none()
-            && identity.kid().is_none()
-            && identity.jti().is_none()
+        let plain = identity.format() == Format::Seamless
             && identity.audiences().next().is_none()
-            && identity.scopes().next().is_none()
-            && identity.groups().next().is_none();
+            && identity.scopes().next().is_none();
         let more = (!plain).then(|| {
             Box::new(More {
                 issuer: owned(identity.issuer()),
