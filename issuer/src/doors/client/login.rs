@@ -12,8 +12,8 @@ use super::source::Source;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-WHERE is a log-in over ssh (corp@host, ssh://corp@host:2222) or over HTTP (https://host), where
-ssh-agent signs what the server sends. Plain http is for loopback.
+WHERE is a log-in over ssh (corp@host, ssh://corp@host:2222, ssh://NAME of ~/.ssh/config) or over
+HTTP (https://host), where ssh-agent signs what the server sends. Plain http is for loopback.
 
   seamless login corp@login.example.com
   seamless login https://login.example.com --audience https://api.example.com --scope read
