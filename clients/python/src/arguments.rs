@@ -1,9 +1,11 @@
-//! Python's values as ours; what does not fit is named by its argument.
+//! Python's values as ours; what does not fit is named by its argument. PyO3's own conversions name it in a note, which few
+//! show and CPython before 3.11 does not have.
 
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use token::Digest;
 use zeroize::Zeroizing;
 
 use crate::errors::{kind, value};
@@ -30,12 +32,26 @@ pub(crate) fn latin1(argument: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
     text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }
 
+pub(crate) fn text(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = given.cast::<PyString>().map_err(|_| kind(argument, "is text"))?;
+    text.extract().map_err(|_| value(argument, "is no text"))
+}
+
+pub(crate) fn path(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    given.extract().map_err(|_| kind(argument, "is a path"))
+}
+
+pub(crate) fn flag(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<bool> {
+    given.extract().map_err(|_| kind(argument, "is True or False"))
+}
+
 /// A name, or several.
 pub(crate) fn names(argument: &str, names: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
     let wrong = || kind(argument, "is a name or a list of names");
     let Some(names) = names else { return Ok(Vec::new()) };
     let text = |name: &Bound<'_, PyAny>| {
-        let name: String = name.cast::<PyString>().map_err(|_| wrong())?.extract()?;
+        let name = name.cast::<PyString>().map_err(|_| wrong())?;
+        let name: String = name.extract().map_err(|_| value(argument, "is no text"))?;
         if name.is_empty() { Err(value(argument, "a name is empty")) } else { Ok(name) }
     };
     if names.is_instance_of::<PyString>() {
@@ -66,6 +82,12 @@ pub(crate) fn secrets(argument: &str, secrets: &Bound<'_, PyAny>) -> PyResult<Ve
         return if all.is_empty() { Err(value(argument, "is empty")) } else { Ok(all) };
     }
     Ok(vec![one(secrets)?])
+}
+
+/// The hash below the HMAC; SHA-1, the format's own, where none is named.
+pub(crate) fn digest(given: Option<&Bound<'_, PyAny>>) -> PyResult<Digest> {
+    let Some(given) = given else { return Ok(Digest::default()) };
+    text("digest", given)?.parse().map_err(|_| value("digest", "is sha1, sha256 or sha512"))
 }
 
 /// A number of seconds.

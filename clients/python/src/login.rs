@@ -1,13 +1,12 @@
 //! A token for a user: over ssh by OpenSSH's own client, or over HTTP with ssh-agent.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use client::{Destination, Options, Wish};
 use pyo3::prelude::*;
 
-use crate::arguments::{names, seconds};
+use crate::arguments::{flag, names, path, seconds, text};
 use crate::errors::{self, value};
 
 /// A token that was fetched, and what is known of it.
@@ -42,26 +41,29 @@ pub(crate) struct LogIn {
 #[pymethods]
 impl LogIn {
     #[new]
-    #[pyo3(signature = (ssh, *, audience = None, scope = None, format = None, ttl = None, user = None, identity = None, timeout = 20.0, interactive = None))]
+    #[pyo3(signature = (ssh, *, audience = None, scope = None, format = None, ttl = None, user = None, identity = None, timeout = None, interactive = None))]
     #[allow(clippy::too_many_arguments)] // Python's keywords.
     fn new(
-        ssh: &str,
+        ssh: &Bound<'_, PyAny>,
         audience: Option<&Bound<'_, PyAny>>,
         scope: Option<&Bound<'_, PyAny>>,
-        format: Option<String>,
+        format: Option<&Bound<'_, PyAny>>,
         ttl: Option<&Bound<'_, PyAny>>,
-        user: Option<String>,
-        identity: Option<PathBuf>,
-        timeout: f64,
-        interactive: Option<bool>,
+        user: Option<&Bound<'_, PyAny>>,
+        identity: Option<&Bound<'_, PyAny>>,
+        timeout: Option<&Bound<'_, PyAny>>,
+        interactive: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        let ssh = text("ssh", ssh)?;
         // As the original's: a name of ssh's configuration, whose user is there.
         let alias = !ssh.contains(['@', '/']);
         let destination = if alias { format!("ssh://{ssh}").parse() } else { ssh.parse() };
         let destination: Destination = destination.map_err(|error| unusable("ssh", &error))?;
+        let user = user.map(|user| text("user", user)).transpose()?;
         if user.is_some() && matches!(destination, Destination::Ssh { .. }) {
             return Err(value("user", "goes with an https address: over ssh, the key says who one is"));
         }
+        let format = format.map(|format| text("format", format)).transpose()?;
         if format.as_deref().is_some_and(|format| !["jwt", "seamless"].contains(&format)) {
             return Err(value("format", "is jwt or seamless"));
         }
@@ -77,11 +79,14 @@ impl LogIn {
         ] {
             client::check(&destination, &part).map_err(|error| unusable(argument, &error))?;
         }
-        let timeout = Duration::try_from_secs_f64(timeout)
-            .ok()
-            .filter(|timeout| (1..=3600).contains(&timeout.as_secs()))
-            .ok_or_else(|| value("timeout", "is 1 to 3600 seconds"))?;
-        let options = Options { user, identity, timeout, ..Options::default() };
+        let defaults = Options::default();
+        let options = Options {
+            user,
+            identity: identity.map(|identity| path("identity", identity)).transpose()?,
+            timeout: timeout.map(patience).transpose()?.unwrap_or(defaults.timeout),
+            ..defaults
+        };
+        let interactive = interactive.map(|interactive| flag("interactive", interactive)).transpose()?;
         Ok(Self { destination, wish, options, interactive })
     }
 
@@ -106,6 +111,14 @@ impl LogIn {
     fn __repr__(&self) -> String {
         format!("LogIn('{}')", self.destination)
     }
+}
+
+fn patience(given: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let seconds: f64 = given.extract().map_err(|_| errors::kind("timeout", "is a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|timeout| (1..=3600).contains(&timeout.as_secs()))
+        .ok_or_else(|| value("timeout", "is 1 to 3600 seconds"))
 }
 
 fn unusable(argument: &str, error: &client::Error) -> PyErr {

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 use seamless_tower::{KeyFetch, SharedVerifier};
-use token::{
-    Audiences, ChapSecret, Digest, Leeway, MaxAge, PublicKeys, Revocations, Rules, Secret, Verifier,
-};
+use token::{Audiences, ChapSecret, Leeway, MaxAge, PublicKeys, Revocations, Rules, Secret, Verifier};
 
 use crate::arguments::{self, Document, document, names, seconds, secrets};
 use crate::errors::value;
@@ -36,12 +34,12 @@ enum Place {
 pub(crate) struct Keywords<'a, 'py> {
     pub(crate) secret: Option<&'a Bound<'py, PyAny>>,
     pub(crate) max_age: Option<&'a Bound<'py, PyAny>>,
-    pub(crate) digest: &'a str,
+    pub(crate) digest: Option<&'a Bound<'py, PyAny>>,
     pub(crate) secret_audience: Option<&'a Bound<'py, PyAny>>,
     pub(crate) secret_scope: Option<&'a Bound<'py, PyAny>>,
     pub(crate) chap_secret: Option<&'a Bound<'py, PyAny>>,
     pub(crate) jwks: Option<&'a Bound<'py, PyAny>>,
-    pub(crate) issuer: Option<String>,
+    pub(crate) issuer: Option<&'a Bound<'py, PyAny>>,
     pub(crate) audience: Option<&'a Bound<'py, PyAny>>,
     pub(crate) scope: Option<&'a Bound<'py, PyAny>>,
     pub(crate) leeway: Option<&'a Bound<'py, PyAny>>,
@@ -100,7 +98,7 @@ pub(crate) fn revocations(given: &Bound<'_, PyAny>) -> PyResult<Revocations> {
 fn with_secrets(py: Python<'_>, verifier: Verifier, given: &Keywords<'_, '_>) -> PyResult<Verifier> {
     let audience = names("secret_audience", given.secret_audience)?;
     let scope = names("secret_scope", given.secret_scope)?;
-    let digest: Digest = given.digest.parse().map_err(|_| value("digest", "is sha1, sha256 or sha512"))?;
+    let digest = arguments::digest(given.digest)?;
     let max_age: MaxAge = match given.max_age {
         Some(max_age) => seconds("max_age", max_age, "1 to 86400")?,
         None => MaxAge::default(),
@@ -138,7 +136,8 @@ fn with_keys(
         }
         return Ok((verifier, None));
     };
-    let issuer = given.issuer.clone().filter(|issuer| !issuer.is_empty());
+    let issuer = given.issuer.map(|issuer| arguments::text("issuer", issuer)).transpose()?;
+    let issuer = issuer.filter(|issuer| !issuer.is_empty());
     let issuer = issuer.ok_or_else(|| value("issuer", "goes with jwks: the realm's issuer URL"))?;
     let audiences = Audiences::new(audience.iter().cloned());
     let audiences = audiences.ok_or_else(|| value("audience", "goes with jwks: whom tokens must be for"))?;

@@ -3,9 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
-use token::{Digest, Secret, mint_seamless};
+use token::{Secret, mint_seamless};
 
-use crate::arguments::secrets;
+use crate::arguments::{self, secrets};
 use crate::errors::value;
 
 /// Signs with one secret.
@@ -18,18 +18,19 @@ pub(crate) struct Signer {
 impl Signer {
     /// Of several secrets the last signs, as itsdangerous has it.
     #[new]
-    #[pyo3(signature = (secret, digest = "sha1"))]
-    fn new(secret: &Bound<'_, PyAny>, digest: &str) -> PyResult<Self> {
-        let digest: Digest = digest.parse().map_err(|_| value("digest", "is sha1, sha256 or sha512"))?;
+    #[pyo3(signature = (secret, digest = None))]
+    fn new(secret: &Bound<'_, PyAny>, digest: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let digest = arguments::digest(digest)?;
         let all = secrets("secret", secret)?;
         let newest = all.last().ok_or_else(|| value("secret", "is empty"))?;
         Ok(Self { secret: Secret::new(newest, digest).map_err(|error| value("secret", error))? })
     }
 
     #[pyo3(signature = (subject, issued_at = None))]
-    fn sign(&self, subject: &str, issued_at: Option<u64>) -> PyResult<String> {
+    fn sign(&self, subject: &Bound<'_, PyAny>, issued_at: Option<u64>) -> PyResult<String> {
+        let subject = arguments::text("subject", subject)?;
         let issued_at = issued_at.unwrap_or_else(now);
-        mint_seamless(subject, issued_at, &self.secret).map_err(|error| value("subject", error))
+        mint_seamless(&subject, issued_at, &self.secret).map_err(|error| value("subject", error))
     }
 }
 

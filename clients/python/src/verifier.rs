@@ -8,7 +8,7 @@ use seamless_tower::SharedVerifier;
 use token::headers::IDENTITY_HEADERS;
 use token::{Code, Demand, Format, Outcome, Rejection, www_authenticate};
 
-use crate::arguments::{self, latin1, names};
+use crate::arguments::{self, latin1, names, seconds, text};
 use crate::errors;
 use crate::identity::Identity;
 use crate::request::{self, Headers, Request};
@@ -43,27 +43,28 @@ struct Live {
 impl Verifier {
     #[new]
     #[pyo3(signature = (
-        secret = None, *, max_age = None, digest = "sha1", secret_audience = None, secret_scope = None, chap_secret = None,
-        jwks = None, issuer = None, audience = None, scope = None, leeway = None, rules = None, revocations = None, realm = ""
+        secret = None, *, max_age = None, digest = None, secret_audience = None, secret_scope = None, chap_secret = None,
+        jwks = None, issuer = None, audience = None, scope = None, leeway = None, rules = None, revocations = None, realm = None
     ))]
     #[allow(clippy::too_many_arguments)] // Python's keywords.
     fn new(
         py: Python<'_>,
         secret: Option<&Bound<'_, PyAny>>,
         max_age: Option<&Bound<'_, PyAny>>,
-        digest: &str,
+        digest: Option<&Bound<'_, PyAny>>,
         secret_audience: Option<&Bound<'_, PyAny>>,
         secret_scope: Option<&Bound<'_, PyAny>>,
         chap_secret: Option<&Bound<'_, PyAny>>,
         jwks: Option<&Bound<'_, PyAny>>,
-        issuer: Option<String>,
+        issuer: Option<&Bound<'_, PyAny>>,
         audience: Option<&Bound<'_, PyAny>>,
         scope: Option<&Bound<'_, PyAny>>,
         leeway: Option<&Bound<'_, PyAny>>,
         rules: Option<&Bound<'_, PyAny>>,
         revocations: Option<&Bound<'_, PyAny>>,
-        realm: &str,
+        realm: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        let realm = realm.map(|realm| text("realm", realm)).transpose()?.unwrap_or_default();
         let keywords = Keywords {
             secret,
             max_age,
@@ -78,13 +79,13 @@ impl Verifier {
             leeway,
             rules,
             revocations,
-            realm,
+            realm: &realm,
         };
         let settings = Settings::new(py, &keywords)?;
         let shared = Arc::new(settings.share()?);
         let forks = crate::forks();
         let live = Mutex::new(Live { settings, shared, forks });
-        Ok(Self { has_rules: rules.is_some(), realm: realm.to_owned(), live })
+        Ok(Self { has_rules: rules.is_some(), realm, live })
     }
 
     /// The name in `WWW-Authenticate`.
@@ -107,9 +108,10 @@ impl Verifier {
         token: &Bound<'_, PyAny>,
         audience: Option<&Bound<'_, PyAny>>,
         scope: Option<&Bound<'_, PyAny>>,
-        now: Option<u64>,
+        now: Option<&Bound<'_, PyAny>>,
         wait: bool,
     ) -> PyResult<Identity> {
+        let now: Option<u64> = now.map(|now| seconds("now", now, "0 or more")).transpose()?;
         let wanted = Wanted { audience: names("audience", audience)?, scope: names("scope", scope)? };
         self.judge(py, token, &wanted, || now.unwrap_or_else(crate::signer::now), wait)
     }
@@ -121,9 +123,9 @@ impl Verifier {
     fn check(
         &self,
         py: Python<'_>,
-        method: &str,
-        scheme: &str,
-        authority: &str,
+        method: &Bound<'_, PyAny>,
+        scheme: &Bound<'_, PyAny>,
+        authority: &Bound<'_, PyAny>,
         path: Option<&Bound<'_, PyAny>>,
         headers: &Bound<'_, PyAny>,
         wait: bool,
@@ -141,9 +143,9 @@ impl Verifier {
     fn outcome(
         &self,
         py: Python<'_>,
-        method: &str,
-        scheme: &str,
-        authority: &str,
+        method: &Bound<'_, PyAny>,
+        scheme: &Bound<'_, PyAny>,
+        authority: &Bound<'_, PyAny>,
         path: Option<&Bound<'_, PyAny>>,
         headers: &Bound<'_, PyAny>,
         now: Option<u64>,
@@ -356,16 +358,16 @@ impl Verifier {
 }
 
 fn of_parts(
-    method: &str,
-    scheme: &str,
-    authority: &str,
+    method: &Bound<'_, PyAny>,
+    scheme: &Bound<'_, PyAny>,
+    authority: &Bound<'_, PyAny>,
     path: Option<&Bound<'_, PyAny>>,
     headers: &Bound<'_, PyAny>,
 ) -> PyResult<Result<Request, Rejection>> {
     let mut request = Request {
-        method: method.to_owned(),
-        scheme: scheme.to_owned(),
-        authority: authority.to_owned(),
+        method: text("method", method)?,
+        scheme: text("scheme", scheme)?,
+        authority: text("authority", authority)?,
         ..Request::default()
     };
     if let Some(path) = path {

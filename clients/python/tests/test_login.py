@@ -123,11 +123,13 @@ def test_wrong_words_are_errors_at_construction(
     realm: Any, calls: Callable[[], List[str]], words: Any, error: Any
 ) -> None:
     for ask in (seamless.get_token, seamless.fetch_token, seamless.TokenSource, RequestsAuth, HttpxAuth):
-        with pytest.raises(error, match=next(iter(words))):
+        with pytest.raises(error) as failed:
             ask(realm.login, **words)
-    for ask in (seamless.get_token, seamless.TokenSource, RequestsAuth, HttpxAuth):
-        with pytest.raises(TypeError, match="ssh|realm"):
+        (argument,) = words
+        assert str(failed.value).startswith(f"{argument}: ") or argument == "colour" and argument in str(failed.value)
+        with pytest.raises(TypeError) as failed:
             ask(5)
+        assert str(failed.value) == "ssh: is text"
     assert calls() == []
 
 

@@ -39,6 +39,10 @@ from conftest import SECRET
         ({"secret": SECRET, "leeway": 61}, ValueError, "leeway: "),
         ({"secret": SECRET, "leeway": -1}, ValueError, "leeway: "),
         ({"secret": SECRET, "digest": "md5"}, ValueError, "digest: "),
+        ({"secret": SECRET, "digest": 5}, TypeError, "digest: "),
+        ({"secret": SECRET, "realm": 5}, TypeError, "realm: "),
+        ({"secret": SECRET, "audience": "\ud800"}, ValueError, "audience: "),
+        ({"jwks": {"keys": []}, "issuer": 5, "audience": "a"}, TypeError, "issuer: "),
         ({"secret": SECRET, "audience": 5}, TypeError, "audience: "),
         ({"secret": SECRET, "audience": b"a"}, TypeError, "audience: "),
         ({"secret": SECRET, "scope": [""]}, ValueError, "scope: "),
@@ -88,8 +92,18 @@ def test_a_rejection_says_what_every_edge_says() -> None:
     assert failed.value.code == "not_yet_valid" and str(failed.value).startswith("token not yet valid (skew ")
     again = pickle.loads(pickle.dumps(failed.value))
     assert (again.code, again.skew, str(again)) == (failed.value.code, failed.value.skew, str(failed.value))
-    with pytest.raises(TypeError, match="token"):
-        verifier.verify(None)  # type: ignore[arg-type]
+    for wrong in (None, 5, bytearray(token.encode())):
+        with pytest.raises(TypeError) as told:
+            verifier.verify(wrong)  # type: ignore[arg-type]
+        assert str(told.value) == "token: is text or bytes"
+    for now in (-1, 1.5, True):
+        with pytest.raises((TypeError, ValueError)) as told:
+            verifier.verify_with(token, now=now)  # type: ignore[arg-type]
+        assert str(told.value).startswith("now: ")
+    with pytest.raises(TypeError, match="^subject: "):
+        Signer(SECRET).sign(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="^method: "):
+        verifier.check(5, "https", "a", "/", [])  # type: ignore[arg-type]
 
 
 def test_what_a_secret_stands_for_is_the_operators_word() -> None:

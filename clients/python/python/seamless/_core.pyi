@@ -90,7 +90,7 @@ class Token:
 
 @final
 class Signer:
-    def __new__(cls, secret: _Secrets, digest: str = "sha1") -> Signer: ...
+    def __new__(cls, secret: _Secrets, digest: Optional[str] = None) -> Signer: ...
     def sign(self, subject: str, issued_at: Optional[int] = None) -> str: ...
 
 @final
@@ -112,7 +112,7 @@ class Verifier:
         secret: _Secrets = None,
         *,
         max_age: Optional[int] = None,
-        digest: str = "sha1",
+        digest: Optional[str] = None,
         secret_audience: _Names = None,
         secret_scope: _Names = None,
         chap_secret: _Secrets = None,
@@ -123,7 +123,7 @@ class Verifier:
         leeway: Optional[int] = None,
         rules: _Json = None,
         revocations: _Json = None,
-        realm: str = "",
+        realm: Optional[str] = None,
     ) -> Verifier: ...
     @property
     def realm(self) -> str:
