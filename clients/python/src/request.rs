@@ -78,7 +78,8 @@ impl Request {
         let mut hosts = Vec::new();
         if let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? {
             for pair in headers.try_iter()? {
-                let (name, value): (Bound<'_, PyBytes>, Bound<'_, PyBytes>) = pair?.extract()?;
+                let [name, value] = pair_of(&pair?)?;
+                let (name, value) = (name.cast_into::<PyBytes>()?, value.cast_into::<PyBytes>()?);
                 let text = String::from_utf8_lossy(name.as_bytes());
                 if is_identity_header(&text) {
                     continue;
@@ -111,6 +112,14 @@ impl Request {
 }
 
 pub(crate) type Headers = Vec<(Py<PyBytes>, Py<PyBytes>)>;
+
+/// Name and value: tuples of most servers, lists of some.
+pub(crate) fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> PyResult<[Bound<'py, PyAny>; 2]> {
+    match pair.extract() {
+        Ok((name, value)) => Ok([name, value]),
+        Err(_) => pair.extract(),
+    }
+}
 
 /// The headers of an ASGI scope without what could pass for ours.
 #[pyfunction]

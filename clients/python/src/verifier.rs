@@ -377,13 +377,13 @@ fn of_parts(
         }
     }
     for pair in headers.try_iter().map_err(|_| errors::kind("headers", "are pairs of name and value"))? {
-        let pair: (Bound<'_, PyAny>, Bound<'_, PyAny>) =
-            pair?.extract().map_err(|_| errors::kind("headers", "are pairs of name and value"))?;
-        let name = latin1(&pair.0);
+        let [name, value] =
+            request::pair_of(&pair?).map_err(|_| errors::kind("headers", "are pairs of name and value"))?;
+        let name = latin1(&name);
         if !name.is_some_and(|name| name.eq_ignore_ascii_case(b"authorization")) {
             continue;
         }
-        match latin1(&pair.1) {
+        match latin1(&value) {
             Some(value) => request.authorization.push(value),
             None => return Ok(Err(Code::BadAuthorization.into())),
         }

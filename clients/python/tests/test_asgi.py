@@ -149,6 +149,17 @@ def test_the_scope_of_the_server_is_left_as_it_was() -> None:
     assert "seamless.identity" not in scope and scope["headers"] is headers and len(headers) == 2
 
 
+def test_servers_may_have_lists_where_others_have_tuples() -> None:
+    """The specification says iterables of two; those in front of functions in a cloud make lists."""
+    app = SeamlessMiddleware(application, secret=SECRET)
+    token = f"seamless {Signer(SECRET).sign('ada')}".encode()
+    headers = [[b"authorization", token], [b"X-Seamless-User", b"root"], [b"accept", b"*/*"]]
+    answer = call(app, {"type": "http", "method": "GET", "path": "/", "headers": headers})
+    assert (answer[0]["status"], answer[1]["body"]) == (200, repr(("ada", SEEN)).encode())
+    with pytest.raises((TypeError, ValueError)):
+        call(app, {"type": "http", "method": "GET", "path": "/", "headers": [[b"authorization", token, b""]]})
+
+
 def test_keys_that_are_fetched_are_waited_for_without_holding_up_the_loop(realm: Any) -> None:
     token = seamless.get_token(realm.login)
 

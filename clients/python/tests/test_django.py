@@ -32,11 +32,12 @@ def reads_headers(get_response):
 reads_headers.sync_capable = reads_headers.async_capable = True
 
 options = {"secret": SECRET, "realm": "corp", **eval(os.environ.get("SEAMLESS_TEST", "{}"))}
+backends = options.pop("backends", ["seamless.django.SeamlessBackend", "django.contrib.auth.backends.ModelBackend"])
 settings.configure(
     SECRET_KEY="x" * 50, ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SEAMLESS=options, USE_TZ=True,
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["SITE_DB"]}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
-    AUTHENTICATION_BACKENDS=["seamless.django.SeamlessBackend", "django.contrib.auth.backends.ModelBackend"],
+    AUTHENTICATION_BACKENDS=backends,
     MIDDLEWARE=[
         __name__ + ".reads_headers",
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -161,7 +162,8 @@ def test_new_users_are_made_where_that_is_wanted(folder: Path) -> None:
 
 
 def test_wrong_settings_stop_the_site(folder: Path) -> None:
-    for options in ('{"secret": ""}', '{"max_age": 0}', '{"colour": "red"}'):
+    passwords = '{"backends": ["django.contrib.auth.backends.ModelBackend"]}'
+    for options in ('{"secret": ""}', '{"max_age": 0}', '{"colour": "red"}', passwords):
         with pytest.raises(subprocess.CalledProcessError):
             probe(folder, [{}], options)
 

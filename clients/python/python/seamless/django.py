@@ -16,11 +16,12 @@ session or as nobody) and ``create_users`` (False: whom Django does not know is 
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, Awaitable, Callable, Optional, Union
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
-from django.contrib.auth import authenticate
+from django.contrib.auth import authenticate, get_backends
 from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
@@ -51,6 +52,8 @@ class SeamlessMiddleware:
             self.verifier = Verifier(**options)
         except (TypeError, ValueError) as error:
             raise ImproperlyConfigured(f"SEAMLESS: {error}") from None
+        if not any("seamless" in signature(backend.authenticate).parameters for backend in get_backends()):
+            raise ImproperlyConfigured("AUTHENTICATION_BACKENDS: none knows tokens; add seamless.django.SeamlessBackend")
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
