@@ -9,7 +9,8 @@ const HEAD: &str = "\
 # Benchmarks
 
 Written by `cargo xtask bench`, each section by the last run of its part. Each row of two compares two things measured in \
-the same run, one after the other in turn: the ratio is the median of the pairs, with the lowest and the highest.
+the same run, one after the other in turn: the ratio is the median of the pairs, with the lowest and the highest. The last \
+line of a section names its machine: figures of two sections compare only where that is the same.
 
 ";
 
@@ -40,7 +41,11 @@ pub(super) fn section(found: &Found, load: &str) -> String {
     for note in &found.notes {
         let _ = write!(text, "\nNot measured: {note}\n");
     }
-    let _ = write!(text, "\nLoad of the machine before it: {load}.\n");
+    let machine: Vec<_> = machine::describe()
+        .into_iter()
+        .map(|(name, value)| if value.starts_with(name) { value } else { format!("{name} {value}") })
+        .collect();
+    let _ = write!(text, "\nMachine: {}; load before it {load}.\n", machine.join("; "));
     text
 }
 
@@ -57,10 +62,8 @@ pub(super) fn replace(page: &str, titles: &[&str], title: &str, section: &str) -
             let _ = write!(text, "## {known}\n{body}\n\n");
         }
     }
-    text.push_str("## Machine\n\n");
-    for (name, value) in machine::describe() {
-        let _ = writeln!(text, "- {name}: {value}");
-    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
     text
 }
 
@@ -130,7 +133,7 @@ mod tests {
         let first = replace("# Benchmarks\n\nof another form\n", &TITLES, "B", "\nb\n");
         let second = replace(&first, &TITLES, "A", "\na\n");
         let third = replace(&second, &TITLES, "B", "\nnew\n");
-        assert!(third.contains("\n## A\n\na\n\n## B\n\nnew\n\n## Machine\n"), "{third}");
+        assert!(third.ends_with("\n## A\n\na\n\n## B\n\nnew\n"), "{third}");
         assert!(!third.contains("\nb\n") && !third.contains("## C") && !third.contains("another form"));
     }
 
