@@ -16,9 +16,16 @@ pub(crate) fn rejection(py: Python<'_>, rejection: Rejection) -> PyErr {
 
 /// A log-in that failed; a bad word of the caller's is a `ValueError`, unless it was the other side that didn't know it.
 pub(crate) fn log_in(py: Python<'_>, error: &client::Error) -> PyErr {
+    let hint = error
+        .hint
+        .as_ref()
+        .map(|hint| WORDS.iter().fold(hint.clone(), |hint, (there, here)| hint.replace(there, here)));
     let kind = match error.kind {
         client::Kind::Usage if error.exit_status.is_some() => "refused",
-        client::Kind::Usage => return PyValueError::new_err(error.message.clone()),
+        client::Kind::Usage => {
+            let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+            return PyValueError::new_err(format!("{}{hint}", error.message));
+        }
         client::Kind::Refused => "refused",
         client::Kind::NoAgent => "no_agent",
         client::Kind::NoKey => "no_key",
@@ -27,9 +34,12 @@ pub(crate) fn log_in(py: Python<'_>, error: &client::Error) -> PyErr {
         client::Kind::Server => "server",
         _ => "internal",
     };
-    let arguments = (error.message.as_str(), error.hint.as_deref(), error.exit_status, kind);
-    raise(py, "AuthenticationError", arguments)
+    raise(py, "AuthenticationError", (error.message.as_str(), hint, error.exit_status, kind))
 }
+
+/// Words of the command line in hints, and the keywords that they are here.
+const WORDS: [(&str, &str); 3] =
+    [("--identity ", "identity="), ("--identity", "identity=…"), ("--user NAME", "user=NAME")];
 
 pub(crate) fn value(argument: &str, why: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(format!("{argument}: {why}"))

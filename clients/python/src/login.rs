@@ -56,8 +56,8 @@ impl LogIn {
     ) -> PyResult<Self> {
         let ssh = text("ssh", ssh)?;
         // As the original's: a name of ssh's configuration, whose user is there.
-        let alias = !ssh.contains(['@', '/']);
-        let destination = if alias { format!("ssh://{ssh}").parse() } else { ssh.parse() };
+        let alias = (!ssh.contains(['@', '/'])).then(|| format!("ssh://{ssh}").parse().ok()).flatten();
+        let destination = alias.map_or_else(|| ssh.parse(), Ok);
         let destination: Destination = destination.map_err(|error| unusable("ssh", &error))?;
         let user = user.map(|user| text("user", user)).transpose()?;
         if user.is_some() && matches!(destination, Destination::Ssh { .. }) {
@@ -122,5 +122,6 @@ fn patience(given: &Bound<'_, PyAny>) -> PyResult<Duration> {
 }
 
 fn unusable(argument: &str, error: &client::Error) -> PyErr {
-    value(argument, &error.message)
+    let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+    value(argument, format_args!("{}{hint}", error.message))
 }

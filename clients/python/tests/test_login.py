@@ -256,6 +256,20 @@ def test_a_token_comes_over_http_too_signed_by_the_agent(realm: Any, agent: Path
         seamless.get_token("http://login.example.com", user="ada")
 
 
+def test_hints_speak_of_keywords(realm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with pytest.raises(seamless.AuthenticationError) as failed:
+        seamless.get_token(realm.url, user=realm.user)
+    assert failed.value.kind == "no_agent" and failed.value.hint is not None
+    assert "identity=" in failed.value.hint and "--" not in failed.value.hint
+    for name in ("USER", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="user=NAME"):
+        seamless.get_token(realm.url)
+    with pytest.raises(ValueError, match='^ssh: "a b" is no log-in server; such as corp@'):
+        seamless.get_token("a b")
+
+
 @pytest.mark.parametrize("fork", [os.fork, ctypes.PyDLL(None).fork], ids=["by Python", "below Python"])
 def test_a_forked_process_fetches_by_itself(realm: Any, calls: Callable[[], List[str]], fork: Callable[[], int]) -> None:
     source = seamless.TokenSource(realm.login)
