@@ -116,12 +116,13 @@ impl Pages {
 fn pages_are_kept_for_a_while_and_no_longer() {
     let realm = LoginRealm::new();
     let (old, new) = (realm.home.key("old", ED25519), realm.home.key("new", ED25519));
-    let line = std::fs::read_to_string(public(&new)).expect("a public key");
+    let newer = realm.home.key("newer", ED25519);
+    let line = |key| std::fs::read_to_string(public(key)).expect("a public key");
     let Some(mut pages) = Pages::start(&realm.home) else { return };
-    pages.answer("ada.keys", "200 OK\r\nETag: \"1\"", &line);
-    pages.answer("eve.keys", "200 OK", &line);
+    pages.answer("ada.keys", "200 OK\r\nETag: \"1\"", &line(&new));
+    pages.answer("eve.keys", "200 OK", &line(&new));
     realm.append(&format!(
-        "[[sources]]\nkind = \"url\"\nurl = \"https://127.0.0.1:{}/{{user}}.keys\"\nfresh = \"2s\"\nstale = \"6s\"\n",
+        "[[sources]]\nkind = \"url\"\nurl = \"https://127.0.0.1:{}/{{user}}.keys\"\nfresh = \"2s\"\nstale = \"10s\"\n",
         pages.port
     ));
     // A user that the realm knows, whose own key was taken away.
@@ -133,18 +134,23 @@ fn pages_are_kept_for_a_while_and_no_longer() {
 
     let _ = logins.login("ada", &new, &[]).ok();
     let _ = logins.login("eve", &new, &[]).fails();
+    // Changed: heard of as soon as it is no longer fresh.
+    pages.answer("ada.keys", "200 OK\r\nETag: \"2\"", &line(&newer));
+    std::thread::sleep(Duration::from_millis(2500));
+    let _ = logins.login("ada", &new, &[]).fails();
+    let _ = logins.login("ada", &newer, &[]).ok();
     // Not changed: kept for as long again.
     pages.answer("ada.keys", "304 Not Modified", "");
     std::thread::sleep(Duration::from_millis(2500));
-    let _ = logins.login("ada", &new, &[]).ok();
+    let _ = logins.login("ada", &newer, &[]).ok();
     // Down: what is known is good for a while, and then it is an error that says so.
     pages.server = None;
     std::thread::sleep(Duration::from_millis(2500));
-    let _ = logins.login("ada", &new, &[]).ok();
-    std::thread::sleep(Duration::from_millis(4500));
-    let _ = logins.login("ada", &new, &[]).fails().says("the trouble is on this side");
+    let _ = logins.login("ada", &newer, &[]).ok();
+    std::thread::sleep(Duration::from_millis(8500));
+    let _ = logins.login("ada", &newer, &[]).fails().says("the trouble is on this side");
     // Gone: whoever took it away is heard.
     pages.answer("ada.keys", "404 Not Found", "");
     pages.resume(&logins.served.home);
-    let _ = logins.login("ada", &new, &[]).fails().says("knows none");
+    let _ = logins.login("ada", &newer, &[]).fails().says("knows none");
 }

@@ -27,9 +27,10 @@ struct Page {
     /// None: there is no such page.
     keys: Option<Vec<PublicKey>>,
     etag: Option<String>,
-    /// When it was last known to be so, and when that was last tried.
+    /// When it was last known to be so.
     seen: u64,
-    tried: u64,
+    /// When nobody answered, if that was the last of it.
+    failed: Option<u64>,
 }
 
 impl Pages {
@@ -60,20 +61,21 @@ impl Pages {
         let usable_still = |page: &&Page| age(page.seen) < self.settings.stale.0;
         // Where nobody answers, one asks again now and then, and not at every log-in.
         const RETRY: u64 = 10;
-        if let Some(page) = kept.as_ref().filter(usable_still).filter(|page| age(page.tried) < RETRY) {
+        let failed_lately = |page: &&Page| page.failed.is_some_and(|at| age(at) < RETRY);
+        if let Some(page) = kept.as_ref().filter(usable_still).filter(failed_lately) {
             return Ok(page.clone());
         }
         let etag = kept.as_ref().filter(|page| page.keys.is_some()).and_then(|page| page.etag.as_deref());
         let page = match (http_get::page(&self.url(user)?, etag), kept) {
             (Ok(Fetched::New { text, etag }), _) => {
-                Page { keys: Some(usable(&text, &self.name)), etag, seen: now, tried: now }
+                Page { keys: Some(usable(&text, &self.name)), etag, seen: now, failed: None }
             }
-            (Ok(Fetched::None), _) => Page { keys: None, etag: None, seen: now, tried: now },
-            (Ok(Fetched::Same), Some(page)) => Page { seen: now, tried: now, ..page },
+            (Ok(Fetched::None), _) => Page { keys: None, etag: None, seen: now, failed: None },
+            (Ok(Fetched::Same), Some(page)) => Page { seen: now, failed: None, ..page },
             (Ok(Fetched::Same), None) => {
                 return Err(Error::failed("it says that nothing changed since never"));
             }
-            (Err(_), Some(page)) if usable_still(&&page) => Page { tried: now, ..page },
+            (Err(_), Some(page)) if usable_still(&&page) => Page { failed: Some(now), ..page },
             (Err(error), _) => return Err(error),
         };
         let mut kept = self.kept();
