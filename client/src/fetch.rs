@@ -14,10 +14,10 @@ pub fn fetch(destination: &Destination, wish: &Wish, options: &Options) -> Resul
     }
 }
 
-/// Whether this could be asked for there: what can't be is an error before anybody is asked.
-pub fn check(destination: &Destination, wish: &Wish) -> Result<()> {
+/// Whether an audience or a scope could be asked for there: what can't be is an error before anybody is asked.
+pub fn check(destination: &Destination, name: &str) -> Result<()> {
     match destination {
-        Destination::Ssh { .. } => ssh::words(wish).map(drop),
+        Destination::Ssh { .. } => ssh::check(name),
         Destination::Http { .. } => Ok(()),
     }
 }

@@ -67,15 +67,19 @@ pub(super) fn fetch(
     }
 }
 
-/// The remote words. They are joined by spaces on the way and split at them there, so none may have one.
-pub(super) fn words(wish: &Wish) -> Result<Vec<String>> {
+/// Words are joined by spaces on the way and split at them there, so none may have one, nor read as an option.
+pub(super) fn check(word: &str) -> Result<()> {
+    if word.is_empty() || word.starts_with('-') || !word.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Error::new(Kind::Usage, format!("{:?} can't be asked for over ssh", shorten(word))));
+    }
+    Ok(())
+}
+
+/// The remote words.
+fn words(wish: &Wish) -> Result<Vec<String>> {
     let mut words = vec!["token".to_owned(), "--json".to_owned()];
     let mut put = |option: &str, value: &str| {
-        if value.is_empty() || value.starts_with('-') || !value.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Error::new(Kind::Usage, format!("{:?} can't be asked for over ssh", shorten(value))));
-        }
-        words.extend([option.to_owned(), value.to_owned()]);
-        Ok(())
+        check(value).map(|()| words.extend([option.to_owned(), value.to_owned()]))
     };
     wish.audiences.iter().try_for_each(|audience| put("-a", audience))?;
     wish.scopes.iter().try_for_each(|scope| put("-s", scope))?;

@@ -49,18 +49,20 @@ pub(crate) fn flag(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<bool> {
 pub(crate) fn names(argument: &str, names: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
     let wrong = || kind(argument, "is a name or a list of names");
     let Some(names) = names else { return Ok(Vec::new()) };
-    let text = |name: &Bound<'_, PyAny>| {
-        let name = name.cast::<PyString>().map_err(|_| wrong())?;
-        let name: String = name.extract().map_err(|_| value(argument, "is no text"))?;
+    let one = |name: &Bound<'_, PyAny>| {
+        if !name.is_instance_of::<PyString>() {
+            return Err(wrong());
+        }
+        let name = text(argument, name)?;
         if name.is_empty() { Err(value(argument, "a name is empty")) } else { Ok(name) }
     };
     if names.is_instance_of::<PyString>() {
-        return Ok(vec![text(names)?]);
+        return Ok(vec![one(names)?]);
     }
     if names.is_instance_of::<PyBytes>() || names.is_instance_of::<PyDict>() {
         return Err(wrong());
     }
-    names.try_iter().map_err(|_| wrong())?.map(|name| text(&name?)).collect()
+    names.try_iter().map_err(|_| wrong())?.map(|name| one(&name?)).collect()
 }
 
 /// One secret, or several; none of them empty.
@@ -119,8 +121,8 @@ pub(crate) fn document(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Doc
         let text = py.import("json")?.call_method1("dumps", (given,));
         return Ok(Document::Json(text.map_err(|_| value(argument, "is no JSON"))?.extract()?));
     }
-    if let Ok(text) = given.cast::<PyString>() {
-        let text: String = text.extract().map_err(|_| value(argument, "is no text"))?;
+    if given.is_instance_of::<PyString>() {
+        let text = text(argument, given)?;
         return Ok(match text.trim_start() {
             start if start.starts_with(['{', '[']) => Document::Json(text),
             start if start.starts_with("https://") || start.starts_with("http://") => Document::Url(text),

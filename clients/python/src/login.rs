@@ -73,11 +73,9 @@ impl LogIn {
             format,
             ttl: ttl.map(|ttl| seconds::<NonZeroU64>("ttl", ttl, "1 or more")).transpose()?.map(u64::from),
         };
-        for (argument, part) in [
-            ("audience", Wish { audiences: wish.audiences.clone(), ..Wish::default() }),
-            ("scope", Wish { scopes: wish.scopes.clone(), ..Wish::default() }),
-        ] {
-            client::check(&destination, &part).map_err(|error| unusable(argument, &error))?;
+        for (argument, names) in [("audience", &wish.audiences), ("scope", &wish.scopes)] {
+            let check = |name: &String| client::check(&destination, name);
+            names.iter().try_for_each(check).map_err(|error| unusable(argument, &error))?;
         }
         let defaults = Options::default();
         let options = Options {

@@ -161,14 +161,19 @@ pub fn retire(realm: &Realm, kid: &str, compromised: bool) -> Result<Option<Stri
 
 /// Makes a key of this algorithm and writes its private half; the caller puts the rest into the store.
 pub fn generate(dir: &Path, algorithm: SigningAlgorithm, now: u64) -> Result<SigningKey> {
-    if algorithm == SigningAlgorithm::Hmac {
-        let bytes = Zeroizing::new(random::<32>()?);
-        // Text, as the original made it, so that it can be pasted into a config file.
-        let text = Zeroizing::new(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
-        return import_secret(dir, text.as_bytes(), now);
-    }
+    let draw = match algorithm {
+        SigningAlgorithm::Hmac => {
+            let bytes = Zeroizing::new(random::<32>()?);
+            // Text, as the original made it, so that it can be pasted into a config file.
+            let text = Zeroizing::new(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+            return import_secret(dir, text.as_bytes(), now);
+        }
+        SigningAlgorithm::EdDsa => draw_eddsa,
+        SigningAlgorithm::Es256 => draw_es256,
+        SigningAlgorithm::Rs256 => draw_rs256,
+    };
     loop {
-        let (public, pem) = draw(algorithm)?;
+        let (public, pem) = draw()?;
         // The id is a word of commands and a file's name; one in 64 would begin as an option does.
         if !public.kid().starts_with('-') {
             return write_private(dir, algorithm, &public, pem.as_bytes(), now);
@@ -176,33 +181,33 @@ pub fn generate(dir: &Path, algorithm: SigningAlgorithm, now: u64) -> Result<Sig
     }
 }
 
-/// A new key of two halves, the private one as PKCS #8 in PEM.
-fn draw(algorithm: SigningAlgorithm) -> Result<(token::PublicKey, Zeroizing<String>)> {
-    let made = |e: &dyn std::fmt::Display| unusable("made", e);
-    match algorithm {
-        SigningAlgorithm::Hmac => Err(made(&"a shared secret has no public half")),
-        SigningAlgorithm::EdDsa => {
-            let seed = Zeroizing::new(random::<32>()?);
-            let key = ed25519_dalek::SigningKey::from_bytes(&seed);
-            let public = token::Ed25519Signer::from_seed(&seed).public_key();
-            Ok((public, key.to_pkcs8_pem(LineEnding::LF).map_err(|e| made(&e))?))
+/// A new key: its public half, and the private one as PKCS #8 in PEM.
+type Drawn = (token::PublicKey, Zeroizing<String>);
+
+fn draw_eddsa() -> Result<Drawn> {
+    let seed = Zeroizing::new(random::<32>()?);
+    let key = ed25519_dalek::SigningKey::from_bytes(&seed);
+    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|e| unusable("made", &e))?;
+    Ok((token::Ed25519Signer::from_seed(&seed).public_key(), pem))
+}
+
+fn draw_es256() -> Result<Drawn> {
+    let key = loop {
+        // A random scalar is out of range once in 2^32.
+        if let Ok(key) = p256::SecretKey::from_slice(&*Zeroizing::new(random::<32>()?)) {
+            break key;
         }
-        SigningAlgorithm::Es256 => {
-            let key = loop {
-                // A random scalar is out of range once in 2^32.
-                if let Ok(key) = p256::SecretKey::from_slice(&*Zeroizing::new(random::<32>()?)) {
-                    break key;
-                }
-            };
-            Ok((es256(&key)?.public_key(), key.to_pkcs8_pem(LineEnding::LF).map_err(|e| made(&e))?))
-        }
-        SigningAlgorithm::Rs256 => {
-            let key = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|e| made(&e))?;
-            let der: Pkcs8V1Der<'_> = key.as_der().map_err(|e| made(&e))?;
-            let document = SecretDocument::try_from(der.as_ref()).map_err(|e| made(&e))?;
-            Ok((rsa_public(&key)?, document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|e| made(&e))?))
-        }
-    }
+    };
+    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|e| unusable("made", &e))?;
+    Ok((es256(&key)?.public_key(), pem))
+}
+
+fn draw_rs256() -> Result<Drawn> {
+    let key = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|e| unusable("made", &e))?;
+    let der: Pkcs8V1Der<'_> = key.as_der().map_err(|e| unusable("made", &e))?;
+    let document = SecretDocument::try_from(der.as_ref()).map_err(|e| unusable("made", &e))?;
+    let pem = document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|e| unusable("made", &e))?;
+    Ok((rsa_public(&key)?, pem))
 }
 
 /// Takes over a shared secret that exists already, such as the original's. One final newline does not count.
